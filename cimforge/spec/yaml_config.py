@@ -1,0 +1,74 @@
+"""Configurations as YAML: named presets, and files that differ from one of them."""
+
+from pathlib import Path
+
+import yaml
+
+from cimforge.spec.config import DcimConfig
+from cimforge.spec.errors import ConfigError
+
+__all__ = ["load_config", "preset_names", "save_config"]
+
+# Installed beside the package, or in the repository beside it.
+_FOLDERS = (Path(__file__).parents[1] / "configs", Path(__file__).parents[2] / "configs")
+
+
+def _folder() -> Path:
+    return next((folder for folder in _FOLDERS if folder.is_dir()), _FOLDERS[-1])
+
+
+def preset_names() -> list[str]:
+    """Return the names of the shipped configurations.
+
+    >>> "default" in preset_names()
+    True
+    """
+    return sorted(path.stem for path in _folder().glob("*.yaml"))
+
+
+def load_config(source: str | Path) -> DcimConfig:
+    """Load a preset by name, or a YAML file by path.
+
+    A file may name a preset as its ``base`` and then lists only what differs.
+
+    >>> load_config("default").sub_macros
+    4
+
+    Raises
+    ------
+    ConfigError
+        Unknown preset, unreadable file, unknown key, or a value no hardware can have.
+    """
+    path = Path(source)
+    if path.suffix not in (".yaml", ".yml"):
+        if str(source) not in preset_names():
+            raise ConfigError(f"no preset named {str(source)!r}; there are "
+                              f"{', '.join(preset_names())}, or give the path of a .yaml file")
+        path = _folder() / f"{source}.yaml"
+    try:
+        raw = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot read the configuration: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        first = str(error).splitlines()[0]
+        raise ConfigError(f"{path}: not valid YAML: {first}") from error
+    return _build(path, {} if raw is None else raw)
+
+
+def _build(path: Path, raw: object) -> DcimConfig:
+    if not isinstance(raw, dict):
+        raise ConfigError(f"{path}: expected parameters as 'name: value', not {raw!r}")
+    base = raw.pop("base", None)
+    parent = DcimConfig() if base is None else load_config(str(base))
+    unknown = sorted(str(key) for key in raw if key not in parent.to_dict())
+    if unknown:
+        raise ConfigError(f"{path}: unknown parameter(s): {', '.join(unknown)}")
+    try:
+        return parent.replace(**raw)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
+
+
+def save_config(config: DcimConfig, path: str | Path) -> None:
+    """Write every parameter, so that the file stays valid when defaults change."""
+    Path(path).write_text(yaml.safe_dump(config.to_dict(), sort_keys=False))
