@@ -8,7 +8,7 @@ and the last: a bank is *full* from the end of its ``LoadWeights`` until the ``C
 
 from dataclasses import dataclass, fields
 from enum import IntEnum
-from typing import ClassVar, Union
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -131,7 +131,7 @@ class End:
     opcode: ClassVar[Opcode] = Opcode.END
 
 
-Command = Union[LoadWeights, LoadSelects, LoadActs, Compute, SetRequantize, End]
+Command = LoadWeights | LoadSelects | LoadActs | Compute | SetRequantize | End
 
 # Fields of a command that lie in a word's field of another name.
 _ALIASES = {
@@ -205,7 +205,7 @@ def decode(words: np.ndarray) -> list[Command]:
     return commands
 
 
-def _from_fields(kind: type, values: dict[str, int]) -> Command:
+def _from_fields(kind: Any, values: dict[str, int]) -> Command:
     aliases = _ALIASES.get(kind.opcode, {})
     arguments: dict[str, int | bool] = {}
     for field in fields(kind):

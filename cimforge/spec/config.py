@@ -1,9 +1,9 @@
 """Parameters of the digital CIM tile: validated once, shared by RTL, golden, compiler and cost."""
 
-from dataclasses import asdict, dataclass, fields, replace
-from functools import cached_property
 import hashlib
 import json
+from dataclasses import asdict, dataclass, fields, replace
+from functools import cached_property
 
 from cimforge.spec.errors import ConfigError
 from cimforge.spec.mode import PUBLISHED_PAIR_MODES, Mode
@@ -198,11 +198,11 @@ class DcimConfig:
         return max(self.k_tile(mode) for mode in self.modes)
 
     def k_tile(self, mode: Mode) -> int:
-        """Inputs that a tile covers in this mode: ``(R*G div N) * M``."""
+        """Return the inputs that a tile covers in this mode: ``(R*G div N) * M``."""
         return self.rows * mode.group // mode.n * mode.m
 
     def outputs(self, mode: Mode) -> int:
-        """Output columns that a tile computes in this mode: ``P/G * C``."""
+        """Return the output columns that a tile computes in this mode: ``P/G * C``."""
         return self.sub_macros // mode.group * self.cols
 
     # -- derived: widths ----------------------------------------------------------------------

@@ -4,7 +4,7 @@ __all__ = ["CimforgeError", "ConfigError", "DataError", "ToolError"]
 
 
 class CimforgeError(ValueError):
-    """Something the caller gave cannot be used; the message says what, where and what was wanted."""
+    """What the caller gave cannot be used; the message says what, where and what was wanted."""
 
 
 class ConfigError(CimforgeError):
@@ -12,7 +12,7 @@ class ConfigError(CimforgeError):
 
 
 class DataError(CimforgeError):
-    """A checkpoint, plan, program, vector set or array that is broken or made for something else."""
+    """A checkpoint, plan, program, vector set or array that is broken or for something else."""
 
 
 class ToolError(CimforgeError):

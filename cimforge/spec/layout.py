@@ -103,7 +103,7 @@ def unpack_selects(config: DcimConfig,
     width = p.bit_length() - 1
     bits = np.unpackbits(beats, axis=-1, bitorder="little", count=config.weight_beat_bits)
     bits = bits.reshape(-1, config.select_beats * config.weight_beat_bits)
-    cells = bits[:, :r * p * 2 * width].reshape(-1, r, p, 2 * width)
+    cells = bits[:, :r * p * 2 * width].reshape(len(bits), r, p, 2 * width)
     mask = bits[:, r * p * 2 * width:config.select_bits].reshape(-1, p, c)
     return unsigned_of(cells[..., :width]), unsigned_of(cells[..., width:]), mask.astype(np.int64)
 

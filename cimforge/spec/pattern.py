@@ -32,7 +32,8 @@ class NmPattern:
     m: int
 
     def __post_init__(self):
-        for value in (self.n, self.m):
+        values: tuple[object, ...] = (self.n, self.m)
+        for value in values:
             if not isinstance(value, int) or isinstance(value, bool):
                 raise ConfigError(f"N:M needs integers, not {self.n!r}:{self.m!r}")
         if not 1 <= self.n <= self.m:

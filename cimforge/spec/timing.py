@@ -56,7 +56,8 @@ class _Schedule:
         self.weight_pop = self.weight_end = -1  # queue emptied, last beat
         self.act_end = -1
         self.compute_pop = self.compute_last = -1  # queue emptied, last vector issued
-        self.next_issue = 0  # first cycle the interval timer allows
+        self.macro_free = 0  # first cycle in which the macro can be given another vector
+        self.out_free = 0  # earliest issue + slices*steps of the next vector that is sent out
         self.drained = -1  # last cycle with anything in the pipeline or on the output
         self.full = [-1, -1]  # cycle of the last beat of each bank
         self.empty = [-1, -1]  # last cycle each bank is still being read
@@ -99,18 +100,22 @@ class _Schedule:
         self.compute_pop = max(self.dispatch + 1, self.compute_last, self.full[command.bank] + 1)
         busy = self.config.slices * command.steps
         interval = compute_interval(self.config, command)
-        first = max(self.compute_pop + 1, self.next_issue)
+        first = max(self.compute_pop + 1, self.macro_free)
+        if command.last:
+            first = max(first, self.out_free - busy)
         ready = np.array([self.rows.get(command.row + i * command.stride, -1) + 1
                           for i in range(command.count)])
         # issue[i] = max(issue[i-1] + interval, ready[i]), as a running maximum
         slack = np.maximum.accumulate(np.maximum(ready, first) - interval * np.arange(len(ready)))
         last = int(slack[-1]) + interval * (len(ready) - 1)
-        self.compute_last, self.next_issue = last, last + interval
+        self.compute_last, self.macro_free = last, last + busy
         if command.release:
             self.empty[command.bank] = last + busy + 1
-        mode = Mode(command.n, command.m, command.group)
-        self.drained = last + busy + MACRO_LATENCY + (
-            self.config.out_beats(mode) if command.last else 0)
+        out = 0
+        if command.last:
+            out = self.config.out_beats(Mode(command.n, command.m, command.group))
+            self.out_free = last + busy + out
+        self.drained = max(self.drained, last + busy + MACRO_LATENCY + out)
         self.time.compute += busy * command.count
         self.time.spans.append(("compute", first + 1, last + busy))
 

@@ -46,7 +46,7 @@ def load_config(source: str | Path) -> DcimConfig:
                               f"{', '.join(preset_names())}, or give the path of a .yaml file")
         path = _folder() / f"{source}.yaml"
     try:
-        raw = yaml.safe_load(path.read_text())
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{path}: cannot read the configuration: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -59,7 +59,9 @@ def _build(path: Path, raw: object) -> DcimConfig:
     if not isinstance(raw, dict):
         raise ConfigError(f"{path}: expected parameters as 'name: value', not {raw!r}")
     base = raw.pop("base", None)
-    parent = DcimConfig() if base is None else load_config(str(base))
+    if base is not None and base not in preset_names():
+        raise ConfigError(f"{path}: base must be one of {', '.join(preset_names())}, not {base!r}")
+    parent = DcimConfig() if base is None else load_config(base)
     unknown = sorted(str(key) for key in raw if key not in parent.to_dict())
     if unknown:
         raise ConfigError(f"{path}: unknown parameter(s): {', '.join(unknown)}")

@@ -1,0 +1,48 @@
+# Developer entry points. Every target is one or two calls into Python; the logic lives there.
+# The first call of a target makes .venv and installs what it needs; later calls do nothing.
+PYTHON ?= python3
+CONFIG ?= configs/default.yaml
+BUILD  ?= build
+
+VENV      := .venv/bin
+BOOTSTRAP := @$(PYTHON) scripts/bootstrap.py
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: demo test lint verilog sim bench apt clean help
+
+demo: ## prune, compile, generate, simulate and report on the embedded model
+	$(BOOTSTRAP) demo
+	$(VENV)/python -m cimforge demo
+
+test: ## everything: lint, unit tests, cocotb regressions
+	$(BOOTSTRAP) test
+	$(VENV)/ruff check .
+	$(VENV)/mypy
+	$(VENV)/python -m pytest tests tb
+
+lint: ## ruff and mypy
+	$(BOOTSTRAP) lint
+	$(VENV)/ruff check .
+	$(VENV)/mypy
+
+verilog: ## RTL of CONFIG into $(BUILD)/rtl
+	$(BOOTSTRAP) verilog
+	$(VENV)/python -m cimforge verilog $(CONFIG) -o $(BUILD)/rtl
+
+sim: ## cocotb regressions on Verilator
+	$(BOOTSTRAP) sim
+	$(VENV)/python -m pytest tb
+
+bench: ## the measured comparisons
+	$(BOOTSTRAP) bench
+	$(VENV)/python -m cimforge bench
+
+apt: ## Debian's synthesis and second-opinion tools (root; optional)
+	@sh scripts/apt.sh
+
+clean: ## remove generated files; keeps .venv
+	rm -rf $(BUILD) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+help: ## this list
+	@$(PYTHON) scripts/make_help.py Makefile

@@ -1,0 +1,1 @@
+"""Building blocks without knowledge of any tile: placing components, adder trees."""

@@ -1,0 +1,1 @@
+"""The digital CIM tile, one component per file; ``docs/dcim.md`` is their contract."""

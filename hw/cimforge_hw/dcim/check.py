@@ -1,0 +1,100 @@
+"""Is a command legal? The checks of ``docs/dcim.md``, in the order of their codes."""
+
+from amaranth import Cat, Module
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from cimforge.spec.commands import FIELDS, ErrorCode, Opcode
+from cimforge.spec.config import DcimConfig
+from cimforge_hw.dcim.mode import is_mode
+from cimforge_hw.dcim.requantizer import MAX_SHIFT
+
+__all__ = ["Check", "CommandLayout"]
+
+
+class CommandLayout(data.StructLayout):
+    """A command word; LoadActs has ``beats`` in ``stride``, SetRequantize ``output`` in ``row``,
+    ``multiplier`` in ``count`` and ``shift`` in ``steps``."""
+
+    def __init__(self):
+        super().__init__({name: bits for name, bits in FIELDS})
+
+
+class Check(wiring.Component):
+    """Combinational verdict on a command; the caller tells what the program has loaded so far.
+
+    Parameters
+    ----------
+    config : DcimConfig
+
+    Members
+    -------
+    command : ``In(CommandLayout())``
+        Command to judge.
+    loaded : ``In(2)``
+        Banks with weights at this point of the program.
+    steps : ``In(12)``
+        Select steps of the command's bank at this point of the program.
+    error : ``Out(4)``
+        :class:`~cimforge.spec.commands.ErrorCode`; 0 if the command is legal.
+    """
+
+    def __init__(self, config: DcimConfig):
+        self._config = config
+        super().__init__({
+            "command": In(CommandLayout()),
+            "loaded": In(2),
+            "steps": In(12),
+            "error": Out(4),
+        })
+
+    @property
+    def config(self) -> DcimConfig:
+        """Parameters this instance was built from."""
+        return self._config
+
+    def elaborate(self, platform):
+        m = Module()
+        checks = self._checks()
+        for code, failed in reversed(checks):  # a later assignment wins: the first check must
+            with m.If(failed):
+                m.d.comb += self.error.eq(code)
+        return m
+
+    def _checks(self):
+        cfg, c = self._config, self.command
+        is_op = {op: c.opcode == op for op in Opcode}
+        load_selects, load_acts = is_op[Opcode.LOAD_SELECTS], is_op[Opcode.LOAD_ACTS]
+        compute, set_requantize = is_op[Opcode.COMPUTE], is_op[Opcode.SET_REQUANTIZE]
+        load_bank = is_op[Opcode.LOAD_WEIGHTS] | load_selects
+        bad_steps = (c.steps == 0) | (c.steps > cfg.max_steps)
+        unknown = ~c.opcode.matches(*(int(op) for op in Opcode))
+        if cfg.select != "pair":
+            unknown |= load_selects
+        if cfg.weight_banks == 1:
+            unknown |= (load_bank | compute) & c.bank
+        loaded = self.loaded.bit_select(c.bank, 1)
+        windows_end = c.row + c.count
+        last_window = c.row + c.stride * (c.count - 1)
+        kept = compute & ~(c.first & c.last)  # sums that live in the accumulation memory
+        return [
+            (ErrorCode.OPCODE, unknown),
+            (ErrorCode.MODE, compute & ~self._legal_mode()),
+            (ErrorCode.COUNT, load_selects & bad_steps),
+            (ErrorCode.COUNT, (load_acts | compute) & (c.count == 0)),
+            (ErrorCode.COUNT, load_acts & ((c.stride == 0) | (c.stride > cfg.window_beats))),
+            (ErrorCode.COUNT, compute & bad_steps),
+            (ErrorCode.COUNT, set_requantize & (c.steps > MAX_SHIFT)),
+            (ErrorCode.ADDRESS, load_acts & (windows_end > cfg.act_depth)),
+            (ErrorCode.ADDRESS, compute & (last_window >= cfg.act_depth)),
+            (ErrorCode.ADDRESS, kept & (c.acc + c.count > cfg.acc_depth)),
+            (ErrorCode.ADDRESS, set_requantize & (c.row >= cfg.sub_macros * cfg.cols)),
+            (ErrorCode.NO_WEIGHTS, compute & ~loaded),
+            (ErrorCode.BANK_FULL, load_bank & loaded),
+            *([(ErrorCode.NO_SELECTS, compute & (c.steps > self.steps))]
+              if cfg.select == "pair" else []),
+        ]
+
+    def _legal_mode(self):
+        c = self.command
+        return is_mode(self._config, Cat(c.n, c.m_log2, c.group_log2))

@@ -1,0 +1,137 @@
+"""A column unit: weights, line select, products and adder tree of ``index_share`` outputs."""
+
+from amaranth import Cat, Module, Mux, Signal, Value, signed
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from cimforge.spec.config import DcimConfig
+from cimforge_hw.common.adder_tree import adder_tree
+
+__all__ = ["Column", "WriteSignature"]
+
+
+class WriteSignature(wiring.Signature):
+    """Row-wide write port: ``data`` goes to ``row`` of ``bank`` when ``en``.
+
+    Parameters
+    ----------
+    config : DcimConfig
+    units : int
+        Column units written at once.
+    """
+
+    def __init__(self, config: DcimConfig, units: int):
+        super().__init__({
+            "en": Out(1),
+            "bank": Out(1),
+            "row": Out(range(config.rows)),
+            "data": Out(config.unit_bits).array(units),
+        })
+
+
+class Column(wiring.Component):
+    """R slots of ``index_share`` output columns that share their line selects.
+
+    Per slice with ``enable``: every slot multiplies its weight with the line its index picks; the
+    products are summed exactly. ``sum`` holds the column sums of a vector from the cycle after
+    its ``last`` slice until the next enabled slice. A write needs one cycle and never disturbs
+    the bank that is read.
+
+    Parameters
+    ----------
+    config : DcimConfig
+
+    Members
+    -------
+    line : ``In(lines * act_slice).array(R)``
+        Activation lines of each slot, line 0 lowest.
+    active : ``In(index_share)``
+        Columns that compute; the sum of the others is zero.
+    enable, first, last : ``In(1)``
+        A slice is on the lines; it is the first or the last (signed) one of a vector.
+    bank : ``In(1)``
+        Weight bank to read.
+    write : ``In(WriteSignature(config, 1))``
+        Write port.
+    sum : ``Out(signed(column_bits)).array(index_share)``
+        Column sums.
+    """
+
+    def __init__(self, config: DcimConfig):
+        self._config = config
+        super().__init__({
+            "line": In(config.lines * config.act_slice).array(config.rows),
+            "active": In(config.index_share),
+            "enable": In(1),
+            "first": In(1),
+            "last": In(1),
+            "bank": In(1),
+            "write": In(WriteSignature(config, 1)),
+            "sum": Out(signed(config.column_bits)).array(config.index_share),
+        })
+
+    @property
+    def config(self) -> DcimConfig:
+        """Parameters this instance was built from."""
+        return self._config
+
+    def elaborate(self, platform):
+        m = Module()
+        cfg = self._config
+        acts = []
+        weights: list[list[Value]] = [[] for _ in range(cfg.index_share)]
+        for row in range(cfg.rows):
+            unit = self._stored(m, row)
+            split = cfg.index_share * cfg.weight_bits
+            act = Signal(cfg.act_slice, name=f"act_{row}")
+            if cfg.index_bits:
+                m.d.comb += act.eq(self.line[row].word_select(unit[split:], cfg.act_slice))
+            else:
+                m.d.comb += act.eq(self.line[row])
+            acts.append(act)
+            for j, column in enumerate(weights):
+                column.append(unit.word_select(j, cfg.weight_bits).as_signed())
+        for j, column in enumerate(weights):
+            self._accumulate(m, j, self._term(column, acts))
+        return m
+
+    def _stored(self, m: Module, row: int) -> Value:
+        """Return one row of the bank being read; its flip-flops need no reset."""
+        cfg = self._config
+        banks = [Signal(cfg.unit_bits, name=f"cell_{row}_bank_{bank}", reset_less=True)
+                 for bank in range(cfg.weight_banks)]
+        for bank, cell in enumerate(banks):
+            chosen = self.write.en & (self.write.row == row) & (self.write.bank == bank)
+            with m.If(chosen):
+                m.d.sync += cell.eq(self.write.data[0])
+        unit = Signal(cfg.unit_bits, name=f"cell_{row}")
+        m.d.comb += unit.eq(banks[0] if cfg.weight_banks == 1
+                            else Mux(self.bank, banks[1], banks[0]))
+        return unit
+
+    def _term(self, weights: list[Value], acts: list[Signal]) -> Value:
+        """Return the sum of products of this slice; the last slice is two's complement."""
+        cfg = self._config
+        if cfg.act_slice == 1:  # a bit gates its weight; the sign bit counts negatively
+            gated = adder_tree([Mux(act, weight, 0) for weight, act in
+                                zip(weights, acts, strict=True)])
+            return Mux(self.last, -gated, gated)
+        if cfg.slices == 1:
+            return adder_tree([weight * act.as_signed() for weight, act in
+                               zip(weights, acts, strict=True)])
+        return adder_tree([weight * Cat(act, act[-1] & self.last).as_signed()
+                           for weight, act in zip(weights, acts, strict=True)])
+
+    def _accumulate(self, m: Module, j: int, term: Value):
+        cfg = self._config
+        exact = Signal(signed(cfg.column_bits), name=f"term_{j}")
+        m.d.comb += exact.eq(Mux(self.active[j], term, 0))
+        if cfg.slices == 1:
+            total: Value = exact
+        else:
+            # Slices come least significant first: older ones move down by a slice each cycle,
+            # shifting out only the zeros they came in with.
+            older = Mux(self.first, 0, self.sum[j] >> cfg.act_slice)
+            total = older + (exact << (cfg.act_bits - cfg.act_slice))
+        with m.If(self.enable):
+            m.d.sync += self.sum[j].eq(total)

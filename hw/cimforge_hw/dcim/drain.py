@@ -1,0 +1,133 @@
+"""The drain: finished sums onto the result stream, raw or requantized."""
+
+from amaranth import Module, Mux, Signal, signed
+from amaranth.lib import data, memory, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from cimforge.spec.config import DcimConfig
+from cimforge_hw.common.place import place
+from cimforge_hw.dcim.accumulator import TotalsSignature
+from cimforge_hw.dcim.requantizer import Requantizer, RequantizeLayout
+
+__all__ = ["Drain", "RequantizeWriteLayout", "ResultLayout"]
+
+
+class ResultLayout(data.StructLayout):
+    """A beat of results; ``last`` marks the last beat of a command."""
+
+    def __init__(self, config: DcimConfig):
+        super().__init__({
+            "lane": data.ArrayLayout(signed(config.acc_bits), config.out_port), "last": 1})
+
+
+class RequantizeWriteLayout(data.StructLayout):
+    """A SetRequantize command as dispatched."""
+
+    def __init__(self):
+        super().__init__({"en": 1, "output": 16, "parameters": RequantizeLayout()})
+
+
+class Drain(wiring.Component):
+    """Holds one vector of sums and sends it in beats of ``out_port`` results.
+
+    The first beat is valid in the cycle after ``totals`` was taken; the next vector is taken in
+    the cycle of the last beat. Beat b carries lanes ``b*out_port …``; a vector of P/G groups has
+    ``P/G * C / out_port`` beats.
+
+    Parameters
+    ----------
+    config : DcimConfig
+
+    Members
+    -------
+    totals : ``In(TotalsSignature(config))``
+        Finished sums.
+    write : ``In(RequantizeWriteLayout())``
+        Sets the parameters of one output column; only while idle.
+    results : ``Out(stream.Signature(ResultLayout(config)))``
+        Results.
+    idle : ``Out(1)``
+        Nothing is held.
+    """
+
+    def __init__(self, config: DcimConfig):
+        self._config = config
+        super().__init__({
+            "totals": In(TotalsSignature(config)),
+            "write": In(RequantizeWriteLayout()),
+            "results": Out(stream.Signature(ResultLayout(config))),
+            "idle": Out(1),
+        })
+
+    @property
+    def config(self) -> DcimConfig:
+        """Parameters this instance was built from."""
+        return self._config
+
+    def elaborate(self, platform):
+        m = Module()
+        cfg = self._config
+        beats = cfg.sub_macros * cfg.cols // cfg.out_port
+        held = {name: Signal(shape, name=f"held_{name}", reset_less=True) for name, shape in {
+            "lane": self.totals.lane.shape(), "requantize": 1, "end": 1,
+            "last_beat": range(beats)}.items()}
+        valid, beat = Signal(), Signal(range(beats))
+        last = beat == held["last_beat"]
+        m.d.comb += [
+            self.idle.eq(~valid),
+            self.results.valid.eq(valid),
+            self.results.payload.last.eq(held["end"] & last),
+            self.totals.ready.eq(~valid | (self.results.ready & last)),
+        ]
+        with m.If(valid & self.results.ready):
+            m.d.sync += beat.eq(Mux(last, 0, beat + 1))
+            with m.If(last):
+                m.d.sync += valid.eq(0)
+        with m.If(self.totals.valid & self.totals.ready):
+            m.d.sync += [
+                valid.eq(1),
+                held["lane"].eq(self.totals.lane),
+                held["requantize"].eq(self.totals.requantize),
+                held["end"].eq(self.totals.end),
+                held["last_beat"].eq((beats >> self.totals.group_log2) - 1),
+            ]
+        self._lanes(m, platform, held, beat)
+        return m
+
+    def _lanes(self, m: Module, platform, held, beat: Signal):
+        """Select the beat's sums and their requantizer parameters."""
+        cfg = self._config
+        width = cfg.out_port * cfg.acc_bits
+        sums = Signal(width)
+        with m.Switch(beat):  # a part select this wide would take Amaranth minutes to emit
+            for i in range(cfg.sub_macros * cfg.cols // cfg.out_port):
+                with m.Case(i):
+                    m.d.comb += sums.eq(held["lane"].as_value().word_select(i, width))
+        table = memory.Memory(shape=data.ArrayLayout(RequantizeLayout(), cfg.out_port),
+                              depth=cfg.sub_macros * cfg.cols // cfg.out_port, init=[])
+        m.submodules.parameters = table
+        write, read = table.write_port(granularity=1), table.read_port(domain="comb")
+        lane, row = self._split(self.write.output)
+        m.d.comb += [
+            write.addr.eq(row),
+            write.data.eq(self.write.parameters.as_value().replicate(cfg.out_port)),
+            write.en.eq(self.write.en << lane),
+            read.addr.eq(beat),
+        ]
+        for i in range(cfg.out_port):
+            unit = place(m, f"requantizer_{i}", Requantizer, cfg, platform)
+            raw = sums.word_select(i, cfg.acc_bits).as_signed()
+            m.d.comb += [
+                unit.acc.eq(raw),
+                unit.parameters.eq(read.data[i]),
+                self.results.payload.lane[i].eq(
+                    Mux(held["requantize"], unit.quantized, raw)),
+            ]
+
+    def _split(self, output):
+        """Return (lane of the beat, beat) of an output column without a divider where it can."""
+        port = self._config.out_port
+        if port & (port - 1) == 0:
+            shift = port.bit_length() - 1
+            return output[:shift], output[shift:]
+        return output % port, output // port

@@ -1,0 +1,1 @@
+"""Models: load, calibrate, prune, quantize (PyTorch). No hardware library is imported here."""

@@ -1,0 +1,88 @@
+"""A checkpoint folder: which files it has, that they are whole, and their digest.
+
+Weights are read as safetensors only: a pickle can run code when it is opened.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+
+from cimforge.spec.errors import DataError
+
+__all__ = ["check_folder", "checkpoint_digest", "weight_files"]
+
+_SINGLE = "model.safetensors"
+_INDEX = "model.safetensors.index.json"
+
+
+def _index_shards(index: Path) -> list[Path]:
+    try:
+        names = set(json.loads(index.read_text())["weight_map"].values())
+    except (OSError, UnicodeDecodeError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"{index}: expected JSON with a 'weight_map' of shards") from error
+    if not names or not all(isinstance(name, str) and Path(name).name == name for name in names):
+        raise DataError(f"{index}: expected names of files in the same folder as shards")
+    return [index.parent / name for name in sorted(names)]
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """Return the safetensors files of a checkpoint folder, sorted by name.
+
+    Raises
+    ------
+    DataError
+        None there (pickled weights alone are refused), a shard missing, or a broken shard index.
+    """
+    if (folder / _SINGLE).is_file():
+        return [folder / _SINGLE]
+    if not (folder / _INDEX).is_file():
+        pickles = sorted(p.name for p in folder.iterdir()
+                         if p.suffix in {".bin", ".pt", ".pth", ".ckpt", ".pkl"})
+        if pickles:
+            raise DataError(f"{folder}: only pickled weights ({', '.join(pickles)}), which can run "
+                            f"code when opened; expected {_SINGLE} (save_pretrained writes it)")
+        raise DataError(f"{folder}: no weights; expected {_SINGLE} or {_INDEX}")
+    shards = _index_shards(folder / _INDEX)
+    missing = [shard.name for shard in shards if not shard.is_file()]
+    if missing:
+        raise DataError(f"{folder}: {_INDEX} names missing shard(s): {', '.join(missing)}")
+    return shards
+
+
+def check_folder(folder: Path) -> list[Path]:
+    """Check that a folder holds a configuration and whole weight files; return the latter.
+
+    Raises
+    ------
+    DataError
+        No folder, no ``config.json`` or one that is not JSON, no safetensors, or a truncated one.
+    """
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder; expected a Hugging Face checkpoint "
+                        f"(config.json and {_SINGLE})")
+    config = folder / "config.json"
+    if not config.is_file():
+        raise DataError(f"{folder}: no config.json; expected a Hugging Face checkpoint")
+    try:
+        json.loads(config.read_text())
+    except (OSError, UnicodeDecodeError, ValueError) as error:
+        raise DataError(f"{config}: not readable as JSON: {error}") from error
+    files = weight_files(folder)
+    for file in files:
+        try:
+            with safe_open(file, framework="pt"):
+                pass  # opening compares the length of the file with what its header promises
+        except (SafetensorError, OSError) as error:
+            raise DataError(f"{file}: truncated or damaged safetensors: {error}") from error
+    return files
+
+
+def checkpoint_digest(files: list[Path]) -> str:
+    """Return the SHA-256 over the weight files, in the order given, as 64 hex digits."""
+    total = hashlib.sha256()
+    for path in files:
+        with path.open("rb") as file:
+            total.update(hashlib.file_digest(file, "sha256").digest())
+    return total.hexdigest()

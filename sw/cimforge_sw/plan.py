@@ -1,0 +1,156 @@
+"""Plans: which N:M each layer gets, as YAML that a person can edit and load again."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import yaml
+
+from cimforge.spec.errors import CimforgeError, ConfigError, DataError
+from cimforge.spec.pattern import NmPattern
+from cimforge_sw.masks import check_sharing
+
+__all__ = ["Plan"]
+
+_KEYS = ("default", "granularity", "tile_cols", "layers")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """N:M patterns by layer name.
+
+    Parameters
+    ----------
+    default : NmPattern
+        What layers get that no glob names; 1:1 is dense.
+    layers : dict of str to NmPattern
+        Globs of layer names. Where several match, the last one counts: rules first, exceptions
+        after them.
+    granularity : str
+        ``"free"``, ``"share2"``, ``"share4"`` or ``"tile"``: who shares positions, see `nm_mask`.
+    tile_cols : int
+        Outputs per tile, for ``"tile"`` only.
+
+    Raises
+    ------
+    ConfigError
+        Unknown granularity, or a tile size below 1.
+
+    Examples
+    --------
+    >>> plan = Plan(NmPattern.parse("2:4"), {"*.output.dense": NmPattern.parse("4:8")})
+    >>> {k: str(v) for k, v in plan.resolve(["0.query", "0.output.dense"]).items()}
+    {'0.query': '2:4', '0.output.dense': '4:8'}
+    """
+
+    default: NmPattern
+    layers: dict[str, NmPattern] = field(default_factory=dict)
+    granularity: str = "free"
+    tile_cols: int = 32
+
+    def __post_init__(self):
+        check_sharing(self.granularity, self.tile_cols)
+
+    @classmethod
+    def uniform(cls, pattern: str | NmPattern, granularity: str = "free",
+                tile_cols: int = 32) -> "Plan":
+        """Return the plan that gives every layer the same pattern, such as ``"2:4"``."""
+        if isinstance(pattern, str):
+            pattern = NmPattern.parse(pattern)
+        return cls(pattern, {}, granularity, tile_cols)
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Plan":
+        """Read a plan; unknown and repeated keys are errors.
+
+        Raises
+        ------
+        DataError
+            Unreadable file, not YAML, unknown key, or a value that is no pattern; names the file.
+        """
+        path = Path(path)
+        try:
+            node = yaml.compose(path.read_text(), Loader=yaml.BaseLoader)
+        except OSError as error:
+            raise DataError(f"{path}: cannot read the plan: {error.strerror}") from error
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise DataError(f"{path}: not valid YAML: {str(error).splitlines()[0]}") from error
+        try:
+            return cls._build(node)
+        except CimforgeError as error:
+            raise DataError(f"{path}: {error}") from error
+
+    @classmethod
+    def _build(cls, node: yaml.Node | None) -> "Plan":
+        raw = _mapping(node, "a plan")
+        unknown = sorted(raw.keys() - set(_KEYS))
+        if unknown:
+            raise DataError(f"unknown key(s): {', '.join(unknown)}; a plan has {', '.join(_KEYS)}")
+        if "default" not in raw:
+            raise DataError("no 'default': say which pattern other layers get, such as \"2:4\"")
+        layers = _mapping(raw["layers"], "layers") if "layers" in raw else {}
+        granularity = _scalar(raw["granularity"], "granularity") if "granularity" in raw else "free"
+        columns: str | int = _scalar(raw["tile_cols"], "tile_cols") if "tile_cols" in raw else "32"
+        if isinstance(columns, str) and columns.isdecimal():
+            columns = int(columns)
+        check_sharing(granularity, columns)
+        return cls(
+            default=_pattern(raw["default"], "default"),
+            layers={glob: _pattern(value, f"layers.{glob}") for glob, value in layers.items()},
+            granularity=granularity, tile_cols=int(columns),
+        )
+
+    def save(self, path: str | Path) -> None:
+        """Write the plan so that `load` returns an equal one."""
+        raw: dict = {"default": str(self.default), "granularity": self.granularity}
+        if self.granularity == "tile":
+            raw["tile_cols"] = self.tile_cols
+        raw["layers"] = {glob: str(pattern) for glob, pattern in self.layers.items()}
+        Path(path).write_text(yaml.safe_dump(raw, sort_keys=False))
+
+    def resolve(self, names: Iterable[str]) -> dict[str, NmPattern]:
+        """Return the pattern of every layer.
+
+        Raises
+        ------
+        DataError
+            A glob that matches no layer: the message names the nearest ones.
+        """
+        names = list(names)
+        chosen = dict.fromkeys(names, self.default)
+        for glob, pattern in self.layers.items():
+            hits = [name for name in names if fnmatchcase(name, glob)]
+            if not hits:
+                near = get_close_matches(glob, names, n=3, cutoff=0.0)
+                raise DataError(f"{glob!r} matches none of {len(names)} layers; nearest: "
+                                f"{', '.join(near) or 'none'}")
+            chosen.update(dict.fromkeys(hits, pattern))
+        return chosen
+
+
+def _mapping(node: yaml.Node | None, where: str) -> dict[str, yaml.Node]:
+    """Read keys as text (YAML would read 2:4 as a base-60 number) and refuse repeated ones."""
+    if not isinstance(node, yaml.MappingNode):
+        raise DataError(f"{where}: expected 'name: value' lines")
+    found: dict[str, yaml.Node] = {}
+    for key, value in node.value:
+        name = _scalar(key, where)
+        if name in found:
+            raise DataError(f"{where}: {name!r} is given twice (line {key.start_mark.line + 1})")
+        found[name] = value
+    return found
+
+
+def _scalar(node: yaml.Node, where: str) -> str:
+    if not isinstance(node, yaml.ScalarNode):
+        raise DataError(f"{where}: expected one value (line {node.start_mark.line + 1})")
+    return node.value
+
+
+def _pattern(node: yaml.Node, where: str) -> NmPattern:
+    try:
+        return NmPattern.parse(_scalar(node, where))
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from error

@@ -1,0 +1,108 @@
+"""Pruning: masks from a plan and calibration, applied to a copy, and checked on the tensors."""
+
+import copy
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from cimforge.spec.errors import DataError
+from cimforge.spec.pattern import NmPattern, group_counts
+from cimforge_sw.calibration import Stats
+from cimforge_sw.layers import linear_layers, weight_matrix
+from cimforge_sw.masks import nm_mask, wanda_score
+from cimforge_sw.models import Model
+from cimforge_sw.plan import Plan
+
+__all__ = ["PrunedModel", "check_groups", "prune", "sparsity"]
+
+
+@dataclass(frozen=True, eq=False)
+class PrunedModel:
+    """A pruned copy of a model, and what was done to it.
+
+    Parameters
+    ----------
+    model : Model
+        The copy; layers without a pattern are as they were.
+    masks : dict of str to Tensor of bool, shape (O, K)
+        What stayed, by layer.
+    patterns : dict of str to NmPattern
+        The plan, resolved.
+    plan : Plan
+    sparsity : float
+        Zeros among the weights of all linear layers, counted in the tensors.
+    """
+
+    model: Model
+    masks: dict[str, Tensor]
+    patterns: dict[str, NmPattern]
+    plan: Plan
+    sparsity: float
+
+
+def check_groups(name: str, weight: Tensor, pattern: NmPattern) -> None:
+    """Refuse a weight [O, K] with more than N nonzeros in a group of M.
+
+    Raises
+    ------
+    DataError
+        Names the layer, and the output and inputs of the first group that breaks the pattern.
+    """
+    counts = group_counts(weight.numpy(), pattern.m)
+    bad = (counts > pattern.n).nonzero()
+    if len(bad[0]):
+        row, group = int(bad[0][0]), int(bad[1][0])
+        raise DataError(f"{name}: output {row}, inputs {group * pattern.m}.."
+                        f"{(group + 1) * pattern.m - 1} keep {counts[row, group]} weights, "
+                        f"more than {pattern} allows")
+
+
+def sparsity(weights: dict[str, Tensor]) -> float:
+    """Return the share of zeros in all weights together, counted."""
+    zeros = sum(w.numel() - int(torch.count_nonzero(w)) for w in weights.values())
+    return zeros / sum(w.numel() for w in weights.values())
+
+
+def prune(model: Model, plan: Plan, stats: Stats) -> PrunedModel:
+    """Mask the linear layers by Wanda score, each with its pattern of the plan.
+
+    Parameters
+    ----------
+    model : Model
+        Stays as it is.
+    plan : Plan
+        Every glob must match a layer.
+    stats : Stats
+        Of the same model; layers it excluded must be dense in the plan.
+
+    Raises
+    ------
+    DataError
+        Statistics missing or of another shape, a glob of the plan that matches nothing, or a group
+        that kept more than N (the gate after this stage).
+    ConfigError
+        A pattern the plan's granularity cannot have.
+    """
+    layers = linear_layers(model.module)
+    patterns = plan.resolve(layers)
+    module = copy.deepcopy(model.module)
+    masks, weights = {}, {}
+    for name, layer in linear_layers(module).items():
+        weight = weights[name] = weight_matrix(layer)
+        mask = masks[name] = _mask(name, weight, patterns[name], plan, stats)
+        weight.mul_(mask)
+        check_groups(name, weight, patterns[name])
+    return PrunedModel(replace(model, module=module), masks, patterns, plan, sparsity(weights))
+
+
+def _mask(name: str, weight: Tensor, pattern: NmPattern, plan: Plan, stats: Stats) -> Tensor:
+    if pattern.n == pattern.m:
+        return torch.ones(weight.shape, dtype=torch.bool)
+    if name not in stats.layers:
+        raise DataError(f"{name}: no calibration statistics; calibrate it or plan it dense")
+    norm = stats.layers[name].norm
+    if norm.shape != weight.shape[1:]:
+        raise DataError(f"{name}: statistics of {len(norm)} inputs, but the layer has "
+                        f"{weight.shape[1]}; were they taken from another model?")
+    return nm_mask(wanda_score(weight, norm), pattern, plan.granularity, plan.tile_cols)

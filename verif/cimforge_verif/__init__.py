@@ -1,0 +1,1 @@
+"""Golden models, replay of programs, vectors and comparison. Never imports ``cimforge_hw``."""

@@ -1,0 +1,1 @@
+"""Runs Verilog under cocotb and Verilator; the only place of ``cimforge_verif`` that imports cocotb."""
