@@ -160,8 +160,8 @@ def test_accumulator_starts_adds_and_wraps():
     (lambda: golden.merging(TINY, np.zeros((2, 3), int), 1),
      "sums must have shape (..., 2, 4), not (2, 3)"),
     (lambda: golden.distribution(TINY, np.zeros(64, int), Mode(5, 4, 1)),
-     "mode must be one of 1:4 G=1, 1:4 G=2, 2:4 G=1, 2:4 G=2, 3:4 G=1, 3:4 G=2, 4:4 G=1, "
-     "4:4 G=2, not 5:4 G=1"),
+     ("mode must be one of 1:4 G=1, 1:4 G=2, 2:4 G=1, 2:4 G=2, 3:4 G=1, 3:4 G=2, 4:4 G=1, "
+     "4:4 G=2, not 5:4 G=1")),
     (lambda: golden.distribution(TINY, np.full(32, 128), Mode(1, 4, 1)),
      "window must be in -128..127, not 128..128"),
     (lambda: golden.distribution(TINY, np.zeros(32), Mode(1, 4, 1)),

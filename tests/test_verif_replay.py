@@ -5,13 +5,15 @@ import dataclasses
 import numpy as np
 import pytest
 
-from cimforge.spec.commands import Compute, End, LoadActs
+from cimforge.spec.commands import Compute, End, LoadActs, LoadSelects, LoadWeights
 from cimforge.spec.errors import DataError
+from cimforge.spec.layout import pack_acts, pack_selects, pack_weights
 from cimforge.spec.mode import Mode
 from cimforge.spec.timing import timeline
 from cimforge.spec.yaml_config import load_config
-from cimforge_verif.products import _reference
-from cimforge_verif.replay import replay
+from cimforge_verif.products import _reference, products
+from cimforge_verif.random_tile import random_tile
+from cimforge_verif.replay import Tile, replay
 from cimforge_verif.stimulus import random_inputs, random_layer
 
 TINY = load_config("tiny")
@@ -110,7 +112,8 @@ def test_streams_must_fit_the_program():
 
 
 @pytest.mark.parametrize(("x", "message"), [
-    (np.zeros((2, 15), int), "random: inputs must have shape (2, 16) (tokens, inputs), not (2, 15)"),
+    (np.zeros((2, 15), int),
+     "random: inputs must have shape (2, 16) (tokens, inputs), not (2, 15)"),
     (np.zeros((2, 16)), "random: inputs must be integers, not float64"),
     (np.full((2, 16), 128), "activations must be in -128..127, not 128..128"),
 ])
@@ -131,6 +134,43 @@ def test_an_overflow_is_named():
     with pytest.raises(DataError, match=r"^random: command \d+ overflows acc_bits = 20: vector 0, "
                                         r"lane \d sums to -?\d+$"):
         replay(config, edited(program, commands=[*loads, *repeats, End()]), x)
+
+
+@pytest.mark.parametrize(("value", "legal"), [(-128, 3), (64, 8)])
+def test_the_largest_sums_are_legal(value, legal):
+    config = TINY.replace(acc_bits=20, max_k=16)
+    weights = pack_weights(config, np.full((2, 4, 4), -128), np.zeros((2, 4, 4), int))
+    acts = pack_acts(config, np.full((1, 8), value))  # eight products of 2^14, or of -2^13
+    compute = Compute(bank=0, n=4, m=4, group=2, row=0, stride=1, count=1, release=False)
+    loads = [LoadActs(row=0, count=1, beats=1), LoadWeights(bank=0)]
+
+    def run(count):
+        adds = [dataclasses.replace(compute, first=i == 0, last=i == count - 1)
+                for i in range(count)]
+        return Tile(config).run([*loads, *adds], weights, acts)
+
+    assert (run(legal) == legal * 8 * -128 * value).all()
+    with pytest.raises(DataError, match="overflows acc_bits = 20"):
+        run(legal + 1)
+
+
+@pytest.mark.parametrize("multiply", [products, _reference])
+def test_a_compute_may_take_fewer_steps_than_there_are(multiply):
+    config, mode, rng = CONFIGS["pair-2"], Mode(1, 4, 1), np.random.default_rng(9)
+    tile = random_tile(config, mode, rng, steps=4)
+    x = rng.integers(-128, 128, (1, config.k_tile(mode)))
+    commands = [LoadActs(row=0, count=1, beats=-(-x.size // config.act_lanes)),
+                LoadSelects(bank=0, steps=4), LoadWeights(bank=0),
+                *(Compute(bank=0, n=1, m=4, group=1, row=0, stride=1, count=1, steps=steps,
+                          release=False) for steps in (4, 3))]
+    weights = np.concatenate([pack_selects(config, *tile.selects),
+                              pack_weights(config, tile.weight, tile.index)])
+    out = Tile(config, multiply=multiply).run(commands, weights, pack_acts(config, x))
+    full, part = out.reshape(2, -1)
+    wanted = (x @ tile.dense)[0]
+    assert (full == wanted).all()
+    wanted[[3, 7]] = 0  # the columns of the last step
+    assert (part == wanted).all()
 
 
 def test_one_wrong_weight_is_seen():

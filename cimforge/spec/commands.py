@@ -149,14 +149,15 @@ def _word(command: Command) -> int:
     aliases = _ALIASES.get(command.opcode, {})
     for field in fields(command):
         value = int(getattr(command, field.name))
-        name = aliases.get(field.name, field.name)
+        name, label = aliases.get(field.name, field.name), field.name
         if name in _LOG2:
             if value < 1 or value & (value - 1):
                 raise DataError(f"{field.name} must be a power of two in {command}")
-            name, value = _LOG2[name], value.bit_length() - 1
+            name = label = _LOG2[name]
+            value = value.bit_length() - 1
         low = -(1 << 31) if name == "bias" else 0
         if not low <= value < (1 << _WIDTHS[name]) + low:
-            raise DataError(f"{field.name} = {value} does not fit {_WIDTHS[name]} bits in "
+            raise DataError(f"{label} = {value} does not fit {_WIDTHS[name]} bits in "
                             f"{command}")
         values[name] = value
     word, shift = 0, 0

@@ -67,7 +67,7 @@ def save_program(program: Program, folder: str | Path) -> Path:
         tables += parts
     body = b"".join(tables)
     header = json.dumps({"config": program.config.to_dict(), "origin": program.origin,
-                         "layers": layers}, sort_keys=True).encode()
+                         "layers": layers}, sort_keys=True, default=_plain).encode()
     data = _PREFIX.pack(_MAGIC, FORMAT, len(header), len(body)) + header + body
     for layer in program.layers.values():
         blob = folder / f"{layer.weights_digest}.weights"
@@ -177,6 +177,13 @@ def _blob(path: Path, config: DcimConfig, entry: dict) -> np.ndarray:
     return np.frombuffer(data, dtype=np.uint8).reshape(-1, width).copy()
 
 
+def _plain(value: object) -> object:
+    """Turn NumPy's scalars into Python's, for JSON."""
+    if isinstance(value, np.generic):
+        return value.item()
+    raise DataError(f"a program's origin holds {value!r}, which JSON cannot")
+
+
 def _readable(command: Command) -> dict:
     fields = type(command).__dataclass_fields__
     return {"command": type(command).__name__, **{name: getattr(command, name) for name in fields
@@ -196,5 +203,5 @@ def program_to_json(program: Program) -> dict:
 
 def save_json(program: Program, path: str | Path) -> None:
     """Write :func:`program_to_json` as a file."""
-    text = json.dumps(program_to_json(program), indent=1) + "\n"
+    text = json.dumps(program_to_json(program), indent=1, default=_plain) + "\n"
     write_atomic(Path(path), text.encode())

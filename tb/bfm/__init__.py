@@ -1,4 +1,4 @@
-"""Bus models the benches share; they live in :mod:`cimforge_verif.sim`, where the API uses them too."""
+"""Bus models that benches share; their code is in :mod:`cimforge_verif.sim`, for the API."""
 
 from cimforge_verif.sim.bfm import (
     Agent,

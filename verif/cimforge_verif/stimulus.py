@@ -155,6 +155,6 @@ def _build(build: _Builder, inputs: int, outputs: int, requantize: bool, rng) ->
         pattern=f"{mode.n}:{mode.m}", mode=mode, commands=[*build.commands, End()],
         weights=np.concatenate(build.weights), windows=np.array(build.windows, dtype=np.int64),
         results=np.array(results, dtype=np.int64),
-        slot_use=np.count_nonzero(dense) / (k_tiles * o_tiles * config.slots * config.cols))
+        slot_use=float(np.count_nonzero(dense) / (k_tiles * o_tiles * config.slots * config.cols)))
     return RandomLayer(program=program, weight=dense[:inputs, :outputs].T,
                        scale=None if scale is None else scale[:, :outputs])

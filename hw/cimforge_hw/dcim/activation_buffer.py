@@ -7,14 +7,6 @@ from amaranth.lib.wiring import In, Out
 from cimforge.spec.config import DcimConfig
 from cimforge_hw.common.place import place
 from cimforge_hw.dcim.window_lane import WindowLane
-from cimforge_hw.common.place import place
-from cimforge_hw.dcim.window_lane import WindowLane
-from cimforge_hw.common.place import place
-from cimforge_hw.dcim.window_lane import WindowLane
-from cimforge_hw.common.place import place
-from cimforge_hw.dcim.window_lane import WindowLane
-from cimforge_hw.common.place import place
-from cimforge_hw.dcim.window_lane import WindowLane
 
 __all__ = ["ActivationBuffer", "LoadActsLayout"]
 

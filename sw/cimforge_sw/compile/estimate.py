@@ -150,6 +150,7 @@ def layer_cycles(config: DcimConfig, outputs: int, inputs: int, n: int, tokens: 
     Parameters
     ----------
     config : DcimConfig
+        The hardware.
     outputs, inputs, tokens : int
         O, K and T.
     n, m, group : int

@@ -31,6 +31,7 @@ def compile_layer(config: DcimConfig, name: str, weight: np.ndarray, pattern: Nm
     Parameters
     ----------
     config : DcimConfig
+        The hardware.
     name : str
         For messages, and the program's name.
     weight : ndarray of integers, shape (O, K)
@@ -124,7 +125,9 @@ def retarget_layer(config: DcimConfig, layer: LayerProgram, tokens: int) -> Laye
     config : DcimConfig
         The one it was compiled for.
     layer : LayerProgram
+        A compiled layer; it is not changed.
     tokens : int
+        The new T.
 
     Returns
     -------

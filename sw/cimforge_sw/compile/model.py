@@ -21,6 +21,7 @@ def compile_model(config: DcimConfig, layers: Mapping[str, Any], tokens: int,
     Parameters
     ----------
     config : DcimConfig
+        The hardware.
     layers : mapping of str to object
         Each with ``weight`` (integers, shape (O, K)) and ``pattern`` (NmPattern), and perhaps
         ``kept``, the weights its pruner kept.

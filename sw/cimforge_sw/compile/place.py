@@ -64,6 +64,7 @@ def place_cells(tiling: Tiling, weight: np.ndarray) -> tuple[np.ndarray, np.ndar
     Parameters
     ----------
     tiling : Tiling
+        Of the whole layer.
     weight : ndarray of int8, shape (outputs, K)
         Missing outputs of the last block are empty columns.
 
@@ -97,7 +98,12 @@ def pack_tiles(tiling: Tiling, value: np.ndarray, index: np.ndarray) -> np.ndarr
 
     Parameters
     ----------
-    value, index : ndarray of int8 and uint8, shape (tiles, R, P, C)
+    tiling : Tiling
+        Its configuration says how wide everything is.
+    value : ndarray of int8, shape (tiles, R, P, C)
+        Weights.
+    index : ndarray of uint8, shape (tiles, R, P, C)
+        Line selects, equal in columns that share them.
 
     Returns
     -------
@@ -136,6 +142,7 @@ def place(tiling: Tiling, weight: np.ndarray) -> Placement:
     Parameters
     ----------
     tiling : Tiling
+        Mode, windows and passes.
     weight : ndarray of int8, shape (O, K)
         At most ``passes * n`` nonzeros per block of columns that share their index.
 

@@ -7,7 +7,6 @@ from cimforge.spec.errors import DataError
 __all__ = ["MAX_SHIFT", "requantize"]
 
 MAX_SHIFT = 47
-_SAFE = 1 << 62  # leaves room in an int64, and saturates for every shift
 
 
 def requantize(acc: np.ndarray, bias: np.ndarray, multiplier: np.ndarray, shift: np.ndarray,
@@ -41,8 +40,7 @@ def requantize(acc: np.ndarray, bias: np.ndarray, multiplier: np.ndarray, shift:
                                    ("shift", shift, 0, MAX_SHIFT)):
         if array.size and (array.min() < low or array.max() > high):
             raise DataError(f"{name} must be in {low}..{high}, not {array.min()}..{array.max()}")
-    limit = _SAFE // np.maximum(multiplier, 1)  # beyond it, the result saturates anyway
-    product = np.clip(acc + bias, -limit, limit) * multiplier
+    product = (acc + bias) * multiplier  # at most (2^47 + 2^31) (2^16 - 1) = 2^63 - 2^31
     floor = product >> shift
     rest = product - (floor << shift)
     half = np.int64(1) << shift >> 1

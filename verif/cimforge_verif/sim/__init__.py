@@ -1,1 +1,1 @@
-"""Runs Verilog under cocotb and Verilator; the only place of ``cimforge_verif`` that imports cocotb."""
+"""Runs Verilog under Verilator; the only place of ``cimforge_verif`` that imports cocotb."""

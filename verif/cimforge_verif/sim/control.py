@@ -16,7 +16,8 @@ __all__ = ["control_file", "module_ports"]
 
 _MODULE = re.compile(r"^\s*module\s+(\\\S+|[\w$]+)(.*?)^\s*endmodule\b", re.DOTALL | re.MULTILINE)
 # A direction, up to the end of its declaration or the next direction of a port list.
-_PORTS = re.compile(r"\b(?:input|output|inout)\b(.*?)(?=;|\)|\b(?:input|output|inout)\b)", re.DOTALL)
+_PORTS = re.compile(r"\b(?:input|output|inout)\b(.*?)(?=;|\)|\b(?:input|output|inout)\b)",
+                    re.DOTALL)
 _TYPES = re.compile(r"\b(?:wire|reg|logic|signed|unsigned)\b|\[[^\]]*\]|=[^,]*")
 
 

@@ -71,10 +71,10 @@ class Progress:
     def __init__(self, job: LayerJob):
         self._path, self._next = job.progress_path, 0.0
 
-    def report(self, layer: int, beats: int) -> None:
-        """Write, if the last time is long ago."""
+    def report(self, layer: int, beats: int, finished: bool = False) -> None:
+        """Write, if the last time is long ago or the layer has finished."""
         now = time.monotonic()
-        if now >= self._next:
+        if finished or now >= self._next:
             self._next = now + _REPORT_S
             partial = self._path.with_suffix(".part")
             partial.write_text(json.dumps([layer, beats]), encoding="utf-8")
@@ -109,6 +109,7 @@ class TileBench:
         await self.bench.idle(self.job.watch)
         counters = {name: int(getattr(self.dut, f"counters__{name}").value) for name in COUNTERS}
         self._check(vectors, counters)
+        self.progress.report(index, len(self.checker.seen), finished=True)
         self.job.save_result(index, LayerResult(
             name=vectors.layer, results=self.checker.results(), counters=counters,
             last=np.array(self.checker.last, dtype=np.uint8), simulated=simulated,

@@ -85,7 +85,8 @@ def run(build: Path, bench: str, top: str | None = None, *, env: Mapping[str, st
     plusargs : sequence of str
         Arguments of the simulator, such as ``+verilator+rand+reset+2``.
     watch : callable, optional
-        Called about 20 times a second while the simulation runs (for progress).
+        Called about 20 times a second while the simulation runs, and once after it (for
+        progress).
 
     Raises
     ------
@@ -127,7 +128,7 @@ def _execute(folder: Path, timeout_s: float, watch: Callable[[], None] | None) -
             stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT, cwd=folder, env=env,
             start_new_session=True)
         try:
-            return _wait(process, log, time.monotonic() + timeout_s, watch)
+            return _wait(process, time.monotonic() + timeout_s, watch)
         finally:
             # Also when the caller is interrupted: nothing of the group may outlive this call.
             with contextlib.suppress(ProcessLookupError):
@@ -135,15 +136,17 @@ def _execute(folder: Path, timeout_s: float, watch: Callable[[], None] | None) -
             process.wait()
 
 
-def _wait(process: subprocess.Popen, log: Path, deadline: float,
+def _wait(process: subprocess.Popen, deadline: float,
           watch: Callable[[], None] | None) -> int | str:
-    while True:
+    status: int | str | None = None
+    while status is None:
         with contextlib.suppress(subprocess.TimeoutExpired):
-            return process.wait(_POLL_S)
+            status = process.wait(_POLL_S)
         if watch is not None:
             watch()
-        if time.monotonic() > deadline:
-            return "time"
+        if status is None and time.monotonic() > deadline:
+            status = "time"
+    return status
 
 
 def _judge(bench: str, status: int | str, folder: Path, seed: int, seconds: float,

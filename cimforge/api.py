@@ -1,0 +1,250 @@
+"""What users call: a checkpoint to a verified layer in a few lines. Heavy imports are lazy.
+
+Examples
+--------
+A layer of a tiny model, from random weights to vectors that the RTL must match:
+
+>>> import numpy as np
+>>> import cimforge as cf
+>>> from types import SimpleNamespace
+>>> from cimforge.spec.pattern import NmPattern
+>>> weight = np.tile(np.array([3, 0, 0, -5], dtype=np.int8), (6, 4))     # 2:4, O = 6, K = 16
+>>> layers = {"fc": SimpleNamespace(weight=weight, pattern=NmPattern(2, 4))}
+>>> program = cf.compile(layers, cf.load_config("tiny"), tokens=2)
+>>> str(program.layer("fc").mode)
+'2:4 G=1'
+>>> x = np.arange(32, dtype=np.int8).reshape(2, 16)
+>>> result = cf.simulate(program, layer="fc", inputs=x)
+>>> bool((result.y == x.astype(int) @ weight.T.astype(int)).all())
+True
+>>> result.cycles_predicted == cf.estimate(program, "fc").cycles
+True
+>>> vectors = cf.vectors(program, layer="fc", inputs=x)
+>>> vectors.results.shape                                  # beats of the result stream
+(4, 4)
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cimforge.spec.config import DcimConfig
+from cimforge.spec.errors import ConfigError, DataError
+from cimforge.spec.pattern import NmPattern
+from cimforge.spec.program import LayerProgram, Program
+from cimforge.spec.program_io import load_program, save_program
+from cimforge.spec.timing import cycles
+from cimforge.spec.yaml_config import load_config
+
+if TYPE_CHECKING:
+    from cimforge_sw.compile import Estimate
+    from cimforge_verif.vectors import VectorSet
+
+__all__ = [
+    "Plan", "SimulationResult", "calibrate", "capture_inputs", "compile", "cosine_to", "estimate",
+    "load_config", "load_model", "load_program", "load_vectors", "prune", "quantize", "retarget",
+    "save_program", "simulate", "vectors", "verilog",
+]
+
+BACKENDS = ("golden", "cocotb")
+
+# name -> module of the software side that has it; imported when first asked for.
+_SOFTWARE = {
+    "Plan": "cimforge_sw.plan", "calibrate": "cimforge_sw.calibration",
+    "capture_inputs": "cimforge_sw.quantize", "cosine_to": "cimforge_sw.evaluate",
+    "load_model": "cimforge_sw.models", "prune": "cimforge_sw.prune",
+    "quantize": "cimforge_sw.quantize", "retarget": "cimforge_sw.compile",
+}
+
+
+def __getattr__(name: str):
+    if name not in _SOFTWARE:
+        raise AttributeError(f"module 'cimforge.api' has no attribute {name!r}")
+    from importlib import import_module
+    return getattr(import_module(_SOFTWARE[name]), name)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SimulationResult:
+    """One layer, executed.
+
+    Attributes
+    ----------
+    layer, backend : str
+    y : ndarray of int64, shape (T, O)
+        Accumulators, compared bit by bit with the golden model where the backend is not it.
+    cycles_predicted : int
+        Closed form.
+    cycles_counted : int or None
+        The RTL's counter; None where nothing was simulated.
+    counters : dict
+        All counters of the tile.
+    """
+
+    layer: str
+    backend: str
+    y: np.ndarray
+    cycles_predicted: int
+    cycles_counted: int | None
+    counters: dict[str, int]
+
+
+@dataclass(frozen=True, eq=False)
+class _Layer:
+    """What the compiler needs of a quantized layer; ``kept`` counts the pruner's mask."""
+
+    weight: np.ndarray
+    pattern: NmPattern
+    act_scale: float
+    kept: int
+
+
+def compile(layers: Any, config: DcimConfig, tokens: int = 16,
+            progress: Callable[[int, int, str], None] | None = None) -> Program:
+    """Compile quantized layers into a program.
+
+    Parameters
+    ----------
+    layers : QuantizedModel, or mapping of name to an object with ``weight`` and ``pattern``
+        Integer weights of shape (O, K).
+    config : DcimConfig
+    tokens : int
+        Vectors that a run of a layer processes.
+    progress : callable, optional
+        Called with (layers done, layers, name).
+
+    Raises
+    ------
+    DataError, ConfigError
+        If a layer breaks its pattern or does not fit the hardware.
+    """
+    from cimforge_sw.compile import compile_model
+
+    origin: dict[str, Any] = {}
+    if not isinstance(layers, Mapping):
+        if (layers.weight_bits, layers.act_bits) != (config.weight_bits, config.act_bits):
+            raise ConfigError(f"layers have {layers.weight_bits}-bit weights and "
+                              f"{layers.act_bits}-bit activations, the configuration "
+                              f"{config.weight_bits} and {config.act_bits}")
+        origin = {"model": layers.pruned.model.name, "model_digest": layers.pruned.model.digest}
+        layers = {name: _Layer(layer.weight, layer.pattern, float(layer.act_scale),
+                               int(layers.pruned.masks[name].sum()))
+                  for name, layer in layers.layers.items()}
+    origin["act_scale"] = {name: layer.act_scale for name, layer in layers.items()
+                           if hasattr(layer, "act_scale")}
+    return compile_model(config, layers, tokens, progress, origin=origin)
+
+
+def _prepared(program: Program, layer: str, inputs: np.ndarray) -> tuple[LayerProgram, np.ndarray]:
+    """Return the layer compiled for these inputs, and the inputs as integers."""
+    chosen = program.layer(layer)
+    inputs = np.asarray(inputs)
+    if inputs.ndim != 2 or inputs.shape[1] != chosen.inputs:
+        raise DataError(f"{layer}: inputs must have shape (tokens, {chosen.inputs}), "
+                        f"not {inputs.shape}")
+    if np.issubdtype(inputs.dtype, np.floating):
+        inputs = _quantized(program, layer, inputs)
+    if len(inputs) != chosen.tokens:
+        from cimforge_sw.compile import retarget_layer
+        chosen = retarget_layer(program.config, chosen, len(inputs))
+    return chosen, inputs
+
+
+def _quantized(program: Program, layer: str, inputs: np.ndarray) -> np.ndarray:
+    scale = program.origin.get("act_scale", {}).get(layer)
+    if scale is None:
+        raise DataError(f"{layer}: float inputs need the activation scale of a calibrated model, "
+                        f"and this program has none; give int8 inputs")
+    if not np.isfinite(inputs).all():
+        raise DataError(f"{layer}: inputs contain NaN or infinity")
+    largest = (1 << program.config.act_bits - 1) - 1
+    steps = np.rint(inputs.astype(np.float32) / np.float32(scale))
+    return np.clip(steps, -largest, largest).astype(np.int8)
+
+
+def vectors(program: Program, *, layer: str, inputs: np.ndarray,
+            seed: int | None = None) -> "VectorSet":
+    """Return stimulus and expected response of one layer, for this or any other testbench.
+
+    Parameters
+    ----------
+    program : Program
+    layer : str
+    inputs : ndarray, shape (T, K)
+        int8 as captured, or float32, which the calibrated scale quantizes.
+    seed : int, optional
+        Kept in the manifest, where inputs are random.
+    """
+    from cimforge_verif.vectors import make_vectors
+
+    chosen, x = _prepared(program, layer, inputs)
+    origin = {key: program.origin[key] for key in ("model", "model_digest")
+              if key in program.origin}
+    return make_vectors(program.config, chosen, x, seed=seed, origin=origin)
+
+
+def load_vectors(folder: str | Path, config: DcimConfig) -> "VectorSet":
+    """Load a saved vector set, refusing one of another configuration or a damaged one."""
+    from cimforge_verif.vectors import VectorSet
+
+    return VectorSet.load(folder, config)
+
+
+def simulate(program: Program, *, layer: str, inputs: np.ndarray, backend: str = "golden",
+             stalls: float = 0.0, seed: int = 0,
+             progress: Callable[[str, int, int], None] | None = None) -> SimulationResult:
+    """Execute one layer.
+
+    Parameters
+    ----------
+    program : Program
+    layer : str
+    inputs : ndarray, shape (T, K)
+        As for :func:`vectors`.
+    backend : str
+        ``"golden"``: the program replayed in NumPy. ``"cocotb"``: the RTL on Verilator, every
+        result compared with the replay.
+    stalls, seed : float, int
+        ``cocotb``: probability that a stream waits in a cycle, and the seed of the waiting.
+    progress : callable, optional
+        ``cocotb``: called with (layer, result beats so far, beats).
+
+    Raises
+    ------
+    DataError
+        Unknown layer or backend, or inputs that do not fit.
+    ToolError
+        Verilator, a compiler or a library is missing; or the RTL differs from the golden model.
+    """
+    if backend not in BACKENDS:
+        raise DataError(f"backend must be one of {', '.join(BACKENDS)}, not {backend!r}")
+    made = vectors(program, layer=layer, inputs=inputs, seed=seed)
+    predicted = made.counters["cycles"]
+    if backend == "golden":
+        return SimulationResult(layer=layer, backend=backend, y=made.y, counters=made.counters,
+                                cycles_predicted=predicted, cycles_counted=None)
+    from cimforge_hw.emit import emit_tile
+    from cimforge_verif.sim.layers import simulate_layers
+
+    rtl = {"dcim_tile.v": emit_tile(program.config).verilog}
+    result, = simulate_layers(program.config, rtl, [made], stalls=stalls, seed=seed,
+                              progress=progress)
+    return SimulationResult(layer=layer, backend=backend, y=made.y, counters=result.counters,
+                            cycles_predicted=predicted, cycles_counted=result.counters["cycles"])
+
+
+def estimate(program: Program, layer: str) -> "Estimate":
+    """Return the closed-form cycles of one layer, weights streamed and weights in place."""
+    from cimforge_sw.compile import estimate as of_layer
+
+    return of_layer(program.config, program.layer(layer))
+
+
+def verilog(config: DcimConfig, folder: str | Path) -> list[Path]:
+    """Write ``dcim_tile.v`` and its JSON description; files that would not change stay as is."""
+    from cimforge_hw.emit import emit_tile
+
+    return emit_tile(config).write(Path(folder))

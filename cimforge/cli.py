@@ -1,0 +1,163 @@
+"""The command line. A caller's mistake is one message on standard error and exit code 2."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cimforge.spec.errors import CimforgeError
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False,
+                  help="From a sparse language model to verified compute-in-memory hardware.")
+
+_Config = Annotated[str, typer.Option("--config", help="Preset name or YAML file of the tile.")]
+_Out = Annotated[Path, typer.Option("--out", help="Folder of what is written.")]
+
+
+@app.command()
+def demo(config: _Config = "default", out: _Out = Path("build/demo")) -> None:
+    """Prune, compile, generate, simulate and report the embedded model."""
+    from cimforge.demo import run_demo
+
+    path = run_demo(config, out)
+    typer.echo(path.read_text(), nl=False)
+    typer.echo(f"\nreport: {path} and {path.with_suffix('.json')}")
+
+
+@app.command()
+def verilog(config: Annotated[str, typer.Argument(help="Preset name or YAML file.")],
+            out: Annotated[Path, typer.Option("-o", "--out")] = Path("build/rtl")) -> None:
+    """Write the tile's Verilog and its JSON description."""
+    import cimforge as cf
+
+    for path in cf.verilog(cf.load_config(config), out):
+        typer.echo(f"{path}: {path.stat().st_size} bytes")
+
+
+@app.command()
+def presets() -> None:
+    """List the shipped configurations."""
+    from cimforge.spec.yaml_config import load_config, preset_names
+
+    for name in preset_names():
+        config = load_config(name)
+        typer.echo(f"{name:12} {config.sub_macros} x {config.rows} x {config.cols}, "
+                   f"{config.select}, M = {config.max_m}, {config.act_slice} bit(s) per cycle, "
+                   f"{len(config.modes)} modes")
+
+
+@app.command()
+def compile(model: Annotated[str, typer.Argument(help="Checkpoint folder, hub id or "
+                                                 "all-MiniLM-L6-v2.")],
+            plan: Annotated[str, typer.Option(help="N:M for every layer, or a YAML plan.")] = "4:8",
+            config: _Config = "default",
+            tokens: Annotated[int, typer.Option(help="Vectors per run of a layer.")] = 16,
+            calib: Annotated[Path | None, typer.Option(help="Text file, a text per line.")] = None,
+            out: _Out = Path("runs/program")) -> None:
+    """Prune by a plan, quantize, and compile a model's linear layers into a program."""
+    import cimforge as cf
+    from cimforge.report.progress import progress
+    from cimforge_sw.sentences import calibration_sentences
+
+    tile = cf.load_config(config)
+    chosen = cf.Plan.load(plan) if plan.endswith((".yaml", ".yml")) else cf.Plan.uniform(plan)
+    texts = calibration_sentences() if calib is None else _lines(calib)
+    with progress() as bars:
+        with bars.task("load model", 1):
+            loaded = cf.load_model(model)
+        with bars.task("calibrate", None) as bar:
+            stats = cf.calibrate(loaded, texts, progress=bar.of)
+        with bars.task("prune, quantize", 1):
+            pruned = cf.prune(loaded, chosen, stats)
+            layers = cf.quantize(pruned, stats, tile.weight_bits, tile.act_bits)
+        with bars.task("compile", None) as bar:
+            program = cf.compile(layers, tile, tokens, progress=bar.of)
+    cf.save_program(program, out)
+    typer.echo(f"{out}: {len(program.layers)} layers, {pruned.sparsity:.1%} pruned")
+
+
+@app.command()
+def sim(program: Annotated[Path, typer.Argument(help="Folder written by compile.")],
+        layer: Annotated[str, typer.Option(help="Glob of layer names.")] = "*",
+        backend: Annotated[str, typer.Option(help="golden or cocotb.")] = "golden",
+        stalls: Annotated[float, typer.Option(help="Probability that a stream waits.")] = 0.0,
+        seed: Annotated[int, typer.Option(help="Of random inputs and stalls.")] = 0) -> None:
+    """Run layers on random inputs; every result is compared with the golden model."""
+    import cimforge as cf
+
+    loaded = cf.load_program(program)
+    for name, x in _random_inputs(loaded, layer, seed):
+        result = cf.simulate(loaded, layer=name, inputs=x, backend=backend, stalls=stalls,
+                             seed=seed)
+        counted = "" if result.cycles_counted is None else f", {result.cycles_counted} counted"
+        typer.echo(f"{name}: {result.cycles_predicted} cycles predicted{counted}")
+
+
+@app.command()
+def vectors(program: Annotated[Path, typer.Argument(help="Folder written by compile.")],
+            out: _Out, layer: Annotated[str, typer.Option(help="Glob of layer names.")] = "*",
+            seed: Annotated[int, typer.Option(help="Of the random inputs.")] = 0,
+            readmemh: Annotated[bool, typer.Option(help="Hex files, too.")] = False) -> None:
+    """Write test vectors of layers, one folder each, for any testbench."""
+    import cimforge as cf
+
+    loaded = cf.load_program(program)
+    for name, x in _random_inputs(loaded, layer, seed):
+        made = cf.vectors(loaded, layer=name, inputs=x, seed=seed)
+        made.save(out / name)
+        if readmemh:
+            made.export_hex(out / name)
+        typer.echo(f"{out / name}: {len(made.results)} result beats")
+
+
+@app.command()
+def bench(config: _Config = "default", out: _Out = Path("reports")) -> None:
+    """Measure simulation speed, side by side, into reports/bench.json."""
+    from cimforge.bench import run_bench
+
+    typer.echo(run_bench(config, out), nl=False)
+
+
+def _random_inputs(program, pattern: str, seed: int):
+    """Yield (layer, random activations of the full range) of the layers that match."""
+    from fnmatch import fnmatchcase
+
+    import numpy as np
+
+    from cimforge.spec.errors import DataError
+
+    names = [name for name in program.layers if fnmatchcase(name, pattern)]
+    if not names:
+        raise DataError(f"no layer matches {pattern!r}; the first of "
+                        f"{len(program.layers)} is {next(iter(program.layers))}")
+    limit = 1 << program.config.act_bits - 1
+    for index, name in enumerate(names):
+        layer = program.layers[name]
+        rng = np.random.default_rng([seed, index])
+        yield name, rng.integers(-limit, limit, (layer.tokens, layer.inputs), dtype=np.int8)
+
+
+def _lines(path: Path) -> list[str]:
+    from cimforge.spec.files import read_bytes
+
+    return [line for line in read_bytes(path).decode(errors="replace").splitlines() if line.strip()]
+
+
+def main() -> int:
+    """Run the command line; return its exit code."""
+    try:
+        app(standalone_mode=False)
+    except CimforgeError as error:
+        print(f"cimforge: {error}", file=sys.stderr)
+        return 2
+    except typer.Exit as done:
+        return done.exit_code
+    except Exception as error:
+        if type(error).__module__.startswith(("click", "typer")) and hasattr(error, "show"):
+            error.show()
+            return 2
+        raise
+    return 0

@@ -1,0 +1,1 @@
+"""Reports: machine-readable records, and the pages made from them and from nothing else."""

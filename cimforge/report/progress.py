@@ -1,0 +1,53 @@
+"""Progress bars of long work, on the terminal's error stream."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as RichProgress
+
+__all__ = ["Bar", "Progress", "progress"]
+
+
+class Bar:
+    """One stage's bar."""
+
+    def __init__(self, rich: RichProgress, task):
+        self._rich, self._task = rich, task
+
+    def advance(self) -> None:
+        """Count one more item."""
+        self._rich.advance(self._task)
+
+    def at(self, done: int) -> None:
+        """Show ``done`` items."""
+        self._rich.update(self._task, completed=done)
+
+    def of(self, done: int, total: int, *_name: object) -> None:
+        """Show ``done`` of ``total`` items; what the library calls back with."""
+        self._rich.update(self._task, completed=done, total=total)
+
+
+class Progress:
+    """Bars of several stages, one below the other."""
+
+    def __init__(self, rich: RichProgress):
+        self._rich = rich
+
+    @contextmanager
+    def task(self, name: str, total: int | None) -> Iterator[Bar]:
+        """Show a bar while its stage runs; complete when the stage ends without an error."""
+        task = self._rich.add_task(name, total=total)
+        yield Bar(self._rich, task)
+        total = self._rich.tasks[task].total or 1
+        self._rich.update(task, total=total, completed=total)
+
+
+@contextmanager
+def progress() -> Iterator[Progress]:
+    """Show progress bars; where the output is no terminal, each stage once, when it is done."""
+    console = Console(stderr=True)
+    with RichProgress(TextColumn("{task.description:24}"), BarColumn(), MofNCompleteColumn(),
+                      TimeElapsedColumn(), console=console) as rich:
+        yield Progress(rich)
