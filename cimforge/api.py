@@ -36,7 +36,6 @@ from cimforge.spec.errors import ConfigError, DataError
 from cimforge.spec.pattern import NmPattern
 from cimforge.spec.program import LayerProgram, Program
 from cimforge.spec.program_io import load_program, save_program
-from cimforge.spec.timing import cycles
 from cimforge.spec.yaml_config import load_config
 
 if TYPE_CHECKING:

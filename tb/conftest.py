@@ -1,12 +1,18 @@
-"""What the files that start benches share: where builds go, and one word about missing tools."""
+"""What the files that start benches share: builds ahead of the tests, and missing tools."""
 
-from pathlib import Path
+import json
+import multiprocessing
+import os
+from concurrent.futures import Future, ProcessPoolExecutor
 
 import pytest
 
+from cimforge_verif.sim.run import run
 from cimforge_verif.sim.toolchain import missing_tools
+from tb.designs import BUILDS, build_design, config_of, top_of
 
-ROOT = Path(__file__).resolve().parents[1]
+#: Environment variable with the configuration of a block, as JSON.
+CONFIG_VARIABLE = "CIMFORGE_CONFIG"
 
 
 def pytest_collection_modifyitems(items):
@@ -20,4 +26,34 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture(scope="session")
 def builds():
     """Folder of the cached builds."""
-    return ROOT / "build" / "sim"
+    return BUILDS
+
+
+@pytest.fixture(scope="session")
+def pending_builds(request):
+    """Start the builds of all collected tests, a process per core, in the order of the tests."""
+    designs = [item.callspec.params["design"] for item in request.session.items
+               if hasattr(item, "callspec") and "design" in item.callspec.params]
+    with ProcessPoolExecutor(os.cpu_count(), multiprocessing.get_context("spawn")) as pool:
+        yield {design: pool.submit(build_design, design) for design in dict.fromkeys(designs)}
+        pool.shutdown(cancel_futures=True)
+
+
+@pytest.fixture
+def simulator(pending_builds: dict[str, Future], design: str):
+    """Folder of the simulator of this test's ``design``."""
+    return pending_builds[design].result()
+
+
+@pytest.fixture
+def run_block(simulator, design):
+    """Run the bench of a block; returns what :func:`cimforge_verif.sim.run.run` does."""
+    block, _, name = design.partition("/")
+
+    def start(bench: str = f"tb.{block}_bench", **options):
+        env = {CONFIG_VARIABLE: json.dumps(config_of(name).to_dict())}
+        result = run(simulator, bench, top_of(design), env=env, timeout_s=120, **options)
+        print(f"{design}: {len(result.tests)} tests, seed {result.seed}")
+        return result
+
+    return start

@@ -90,3 +90,11 @@ def test_columns_that_do_not_care_join_others():
     level1, mask = select_steps(need, 2)
     assert level1.tolist() == [[[0, 0]], [[1, 1]]]
     assert mask[:, 0].tolist() == [[1, 0, 1], [0, 1, 0]]
+
+
+def test_columns_of_two_patterns_take_two_steps():
+    patterns = np.array([[0, 1, 2, 3], [1, 1, -1, 0]]).reshape(2, 2, 2)
+    need = patterns[[0, 1, 1, 0, 0, 1]].transpose(1, 2, 0)
+    level1, mask = select_steps(need, 2)
+    assert level1.tolist() == [[[0, 1], [2, 3]], [[1, 1], [0, 0]]]
+    assert mask[:, 0].tolist() == [[1, 0, 0, 1, 1, 0], [0, 1, 1, 0, 0, 1]]

@@ -40,8 +40,8 @@ class Progress:
         """Show a bar while its stage runs; complete when the stage ends without an error."""
         task = self._rich.add_task(name, total=total)
         yield Bar(self._rich, task)
-        total = self._rich.tasks[task].total or 1
-        self._rich.update(task, total=total, completed=total)
+        end = self._rich.tasks[task].total or 1
+        self._rich.update(task, total=end, completed=end)
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from cimforge.spec.commands import (
 from cimforge.spec.config import DcimConfig
 from cimforge.spec.mode import Mode
 
-__all__ = ["MACRO_LATENCY", "Timeline", "compute_interval", "cycles", "timeline"]
+__all__ = ["MACRO_LATENCY", "Schedule", "Timeline", "compute_interval", "cycles", "timeline"]
 
 #: Cycles from the last slice entering the macro to its merged sums: lines, column, merge.
 MACRO_LATENCY = 3
@@ -46,7 +46,7 @@ class Timeline:
     spans: list[tuple[str, int, int]] = field(default_factory=list)  #: (engine, from, to)
 
 
-class _Schedule:
+class Schedule:
     """State of the recurrence: the last event of every resource, in cycles."""
 
     def __init__(self, config: DcimConfig):
@@ -126,7 +126,7 @@ class _Schedule:
 
 def timeline(config: DcimConfig, commands: list[Command]) -> Timeline:
     """Run the recurrence over a program that ends with :class:`End`."""
-    schedule = _Schedule(config)
+    schedule = Schedule(config)
     for command in commands:
         schedule.step(command)
     return schedule.time

@@ -94,7 +94,7 @@ class _Library:
 
 
 def _ports(component: wiring.Component) -> dict:
-    from amaranth.hdl._ir import PortDirection  # noqa: PLC0415
+    from amaranth.hdl._ir import PortDirection
     return {port_name(path): (Value.cast(value), PortDirection.Input if member.flow == In
                               else PortDirection.Output)
             for path, member, value in component.signature.flatten(component)}

@@ -75,7 +75,7 @@ def _address(config: DcimConfig, opcode: int, fields: dict[str, int]) -> bool:
         return row >= config.sub_macros * config.cols
     if opcode != Opcode.COMPUTE:
         return False
-    stores = not (fields["first"] and fields["last"])
+    stores = not (fields["first"] and fields["last"]) or fields["steps"] > 1
     return (row + fields["stride"] * (count - 1) >= config.act_depth
             or (stores and fields["acc"] + count > config.acc_depth))
 

@@ -72,7 +72,7 @@ class ActivationBuffer(wiring.Component):
         m = Module()
         cfg = self._config
         task = Signal(LoadActsLayout(cfg))  # row and count move as windows fill up
-        busy, beat = Signal(), Signal(range(cfg.window_beats))
+        busy, beat = Signal(), Signal(range(max(2, cfg.window_beats)))
         window_done = beat == task.beats - 1
         m.d.comb += [
             self.task.ready.eq(~busy),

@@ -14,7 +14,8 @@ __all__ = ["Check", "CommandLayout"]
 
 class CommandLayout(data.StructLayout):
     """A command word; LoadActs has ``beats`` in ``stride``, SetRequantize ``output`` in ``row``,
-    ``multiplier`` in ``count`` and ``shift`` in ``steps``."""
+    ``multiplier`` in ``count`` and ``shift`` in ``steps``.
+    """
 
     def __init__(self):
         super().__init__({name: bits for name, bits in FIELDS})
@@ -76,7 +77,8 @@ class Check(wiring.Component):
         loaded = self.loaded.bit_select(c.bank, 1)
         windows_end = c.row + c.count
         last_window = c.row + c.stride * (c.count - 1)
-        kept = compute & ~(c.first & c.last)  # sums that live in the accumulation memory
+        # Sums that live in the accumulation memory, be it from step to step only.
+        kept = compute & (~(c.first & c.last) | (c.steps > 1))
         return [
             (ErrorCode.OPCODE, unknown),
             (ErrorCode.MODE, compute & ~self._legal_mode()),

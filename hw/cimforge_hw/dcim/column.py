@@ -24,7 +24,7 @@ class WriteSignature(wiring.Signature):
         super().__init__({
             "en": Out(1),
             "bank": Out(1),
-            "row": Out(range(config.rows)),
+            "row": Out(range(max(2, config.rows))),  # Verilog has no ports of no bits
             "data": Out(config.unit_bits).array(units),
         })
 

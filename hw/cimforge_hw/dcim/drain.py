@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 from cimforge.spec.config import DcimConfig
 from cimforge_hw.common.place import place
 from cimforge_hw.dcim.accumulator import TotalsSignature
-from cimforge_hw.dcim.requantizer import Requantizer, RequantizeLayout
+from cimforge_hw.dcim.requantizer import RequantizeLayout, Requantizer
 
 __all__ = ["Drain", "RequantizeWriteLayout", "ResultLayout"]
 
@@ -68,10 +68,11 @@ class Drain(wiring.Component):
         m = Module()
         cfg = self._config
         beats = cfg.sub_macros * cfg.cols // cfg.out_port
+        counter = range(max(2, beats))  # Verilog has no signals of no bits
         held = {name: Signal(shape, name=f"held_{name}", reset_less=True) for name, shape in {
             "lane": self.totals.lane.shape(), "requantize": 1, "end": 1,
-            "last_beat": range(beats)}.items()}
-        valid, beat = Signal(), Signal(range(beats))
+            "last_beat": counter}.items()}
+        valid, beat = Signal(), Signal(counter)
         last = beat == held["last_beat"]
         m.d.comb += [
             self.idle.eq(~valid),
@@ -104,7 +105,7 @@ class Drain(wiring.Component):
                 with m.Case(i):
                     m.d.comb += sums.eq(held["lane"].as_value().word_select(i, width))
         table = memory.Memory(shape=data.ArrayLayout(RequantizeLayout(), cfg.out_port),
-                              depth=cfg.sub_macros * cfg.cols // cfg.out_port, init=[])
+                              depth=max(2, cfg.sub_macros * cfg.cols // cfg.out_port), init=[])
         m.submodules.parameters = table
         write, read = table.write_port(granularity=1), table.read_port(domain="comb")
         lane, row = self._split(self.write.output)

@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from cimforge.spec.config import DcimConfig
 
-__all__ = ["MAX_SHIFT", "Requantizer", "RequantizeLayout"]
+__all__ = ["MAX_SHIFT", "RequantizeLayout", "Requantizer"]
 
 MAX_SHIFT = 47
 

@@ -120,7 +120,7 @@ class Sequencer(wiring.Component):
                     with m.If(command.opcode == Opcode.LOAD_SELECTS):
                         m.d.sync += steps[bank].eq(command.steps)
                     with m.If((command.opcode == Opcode.COMPUTE) & command.release):
-                        m.d.sync += [loaded[bank].eq(0), steps[bank].eq(0)]
+                        m.d.sync += loaded[bank].eq(0)  # its select steps stay
         with m.If(self.cleared):
             m.d.sync += [loaded.eq(0), *(count.eq(0) for count in steps)]
 

@@ -75,7 +75,7 @@ class WeightLoader(wiring.Component):
             "first": Out(1),
         }
         if config.select_bits:
-            members |= {"step_bank": In(1), "step": In(range(config.max_steps)),
+            members |= {"step_bank": In(1), "step": In(range(max(2, config.max_steps))),
                         "selects": Out(config.select_bits)}
         super().__init__(members)
 
@@ -157,8 +157,8 @@ class WeightLoader(wiring.Component):
     def _steps(self, m: Module, task, start: Signal):
         """Keep the steps of both banks; a step's beats lie beside each other in one word."""
         cfg = self._config
-        part = Signal(range(cfg.select_beats))
-        step = Signal(range(cfg.max_steps))
+        part = Signal(range(max(2, cfg.select_beats)))
+        step = Signal(range(max(2, cfg.max_steps)))
         whole = part == cfg.select_beats - 1
         with m.If(self.loading & task.selects):
             m.d.sync += [part.eq(Mux(whole, 0, part + 1)), step.eq(step + whole)]
@@ -166,7 +166,7 @@ class WeightLoader(wiring.Component):
             m.d.sync += [part.eq(0), step.eq(0)]
         for bank in range(cfg.weight_banks):
             steps = memory.Memory(shape=cfg.select_beats * cfg.weight_beat_bits,
-                                  depth=cfg.max_steps, init=[])
+                                  depth=max(2, cfg.max_steps), init=[])
             m.submodules[f"steps_{bank}"] = steps
             write = steps.write_port(granularity=cfg.weight_beat_bits)
             read = steps.read_port(domain="comb")

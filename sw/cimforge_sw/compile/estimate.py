@@ -9,7 +9,7 @@ from cimforge.spec.config import DcimConfig
 from cimforge.spec.errors import ConfigError, DataError
 from cimforge.spec.mode import Mode
 from cimforge.spec.program import LayerProgram
-from cimforge.spec.timing import _Schedule, timeline
+from cimforge.spec.timing import Schedule, timeline
 from cimforge_sw.compile.loop import Loop
 from cimforge_sw.compile.tiling import Tiling
 
@@ -86,7 +86,7 @@ class _Runner:
     """
 
     def __init__(self, config: DcimConfig):
-        self.schedule = _Schedule(config)
+        self.schedule = Schedule(config)
         self._skip = {"config", "time", "rows"}  # rows: read by then, see loop_cycles
 
     def _state(self) -> dict[str, list[int]]:

@@ -23,17 +23,14 @@ __all__ = ["compile_layer", "retarget_layer"]
 def compile_layer(config: DcimConfig, name: str, weight: np.ndarray, pattern: NmPattern,
                   tokens: int, group: int | None = None, mode: NmPattern | str | None = None,
                   kept: int | None = None) -> LayerProgram:
-    """Compile ``y[T, O] = x[T, K] @ W.T``.
-
-    With several chunks of tokens (see :class:`Tiling`) the weights are streamed once per chunk,
-    unless the banks hold all of them.
+    """Compile ``y[T, O] = x[T, K] @ W.T``; how it runs is described at :class:`Loop`.
 
     Parameters
     ----------
     config : DcimConfig
         The hardware.
     name : str
-        For messages, and the program's name.
+        Of the layer, for messages.
     weight : ndarray of integers, shape (O, K)
         Within ``weight_bits``.
     pattern : NmPattern
@@ -41,11 +38,10 @@ def compile_layer(config: DcimConfig, name: str, weight: np.ndarray, pattern: Nm
     tokens : int
         T.
     group : int, optional
-        G; without it, the one that takes fewest predicted cycles, the larger of equals.
+        G; without it, the one with fewest predicted cycles, the larger of equals.
     mode : NmPattern or str, optional
-        N:M to run, such as ``"4:8"``, in as many passes as that takes. Without it, ``line`` takes
-        the sparsest N that the weights keep to, and ``pair`` the layer's own pattern, or, where
-        the macro does not have that or with ``"fastest"``, the one with fewest predicted cycles.
+        N:M to run, such as ``"4:8"``, in as many passes as that takes, or ``"fastest"``;
+        :func:`wanted_patterns` says what is taken without it.
     kept : int, optional
         Weights that the pruner kept, for the slot use; without it, the nonzero ones.
 
@@ -55,10 +51,9 @@ def compile_layer(config: DcimConfig, name: str, weight: np.ndarray, pattern: Nm
 
     Raises
     ------
-    DataError
-        If weights, pattern or tokens are not usable, or the layer does not fit the buffers.
-    ConfigError
-        If the configuration does not have ``group`` or ``mode``.
+    DataError, ConfigError
+        If weights, pattern or tokens are unusable, the layer does not fit the buffers, or the
+        configuration has no such ``group`` or ``mode``.
     """
     weight = np.asarray(weight)
     check_weight(config, name, weight, tokens)
@@ -66,8 +61,8 @@ def compile_layer(config: DcimConfig, name: str, weight: np.ndarray, pattern: Nm
     weight = weight.astype(np.int8, copy=False)
     patterns = wanted_patterns(config, name, weight, pattern, group, mode)
     placement = _fastest(weight, tokens, _tilings(config, name, weight, patterns, group))
-    kept = int(np.count_nonzero(weight)) if kept is None else kept
-    return _program(name, str(pattern), placement, tokens, kept / placement.tiling.cells)
+    used = int(np.count_nonzero(weight)) if kept is None else kept
+    return _program(name, str(pattern), placement, tokens, used / placement.tiling.cells)
 
 
 def _tilings(config: DcimConfig, name: str, weight: np.ndarray, patterns: dict[NmPattern, int],

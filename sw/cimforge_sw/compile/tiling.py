@@ -86,9 +86,14 @@ class Tiling:
 
     @property
     def chunk_limit(self) -> int:
-        """Most tokens that the buffers hold at a time."""
+        """Most tokens that the buffers hold at a time.
+
+        Sums of several tiles, or of the select steps that ``pair`` may take, need a row each.
+        """
         limit = min(self.config.act_depth, _COUNT_LIMIT) // self.windows
-        return min(limit, self.config.acc_depth) if self.tiles_per_block > 1 else limit
+        may_step = self.config.select == "pair" and self.mode.m > 2
+        summed = self.tiles_per_block > 1 or may_step
+        return min(limit, self.config.acc_depth) if summed else limit
 
     def chunks(self, tokens: int) -> list[tuple[int, int]]:
         """Return ``(first token, tokens)`` of as few chunks as possible, of nearly equal size."""

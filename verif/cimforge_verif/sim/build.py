@@ -29,7 +29,8 @@ _WAIVERS = ("-Wno-CASEINCOMPLETE", "-Wno-WIDTHEXPAND", "-Wno-WIDTHTRUNC")
 _LEAN = ("-O3", "--no-public-flat-rw", "-fno-inline", "--x-assign", "fast", "--x-initial", "fast",
          "-CFLAGS", "-march=native")
 # Through make's environment: the runner calls make itself and never sees Verilator's -MAKEFLAGS.
-_MAKE = {"OPT_FAST": "-O2"}
+# -O1 simulates the 4x32x32 tile as fast as -O2 and compiles sooner.
+_MAKE = {"OPT_FAST": "-O1"}
 
 
 @dataclass(frozen=True)

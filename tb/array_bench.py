@@ -1,0 +1,116 @@
+"""What the benches of ``column`` and ``sub_macro`` share: both are columns on the same lines."""
+
+import cocotb
+import numpy as np
+from cocotb.triggers import RisingEdge
+
+from cimforge_verif.compare import assert_equal
+from cimforge_verif.golden import sub_macro
+from cimforge_verif.random_tile import random_signed
+from cimforge_verif.sim.bfm import Bench
+from tb.bfm import block_config, drive_array, join, low_bits, read_array
+
+__all__ = ["ArrayBench", "vectors_with_everything"]
+
+CONFIG = block_config()
+R, L = CONFIG.rows, CONFIG.lines
+
+
+class ArrayBench:
+    """Writes rows and sends slices; sums are compared with golden after every clock.
+
+    Parameters
+    ----------
+    dut : handle
+    units : int
+        Column units: 1 for a column.
+    """
+
+    def __init__(self, dut, units: int):
+        self.dut, self.units = dut, units
+        self.columns = units * CONFIG.index_share
+        self.rng = np.random.default_rng(cocotb.RANDOM_SEED)
+        self.weight = np.zeros((CONFIG.weight_banks, R, self.columns), dtype=np.int64)
+        self.index = np.zeros((CONFIG.weight_banks, R, units), dtype=np.int64)
+        self.config = CONFIG.replace(cols=self.columns, out_port=self.columns)
+        self.expected: np.ndarray | None = None  # unknown until the first vector has ended
+        self.compared = 0
+
+    async def start(self) -> None:
+        """Reset, and fill every bank."""
+        for name in ("enable", "first", "last", "bank", "write__en"):
+            getattr(self.dut, name).value = 0
+        await Bench(self.dut).reset()
+        for bank in range(CONFIG.weight_banks):
+            for row in range(R):
+                self.write(bank, row)
+                await self.clock()
+        self.dut.write__en.value = 0
+
+    def write(self, bank: int, row: int, weight=None) -> None:
+        """Drive a random row onto the write port; it is stored at the next edge."""
+        weights = random_signed(self.rng, self.columns, CONFIG.weight_bits)
+        weights = weights if weight is None else np.full(self.columns, weight)
+        index = self.rng.integers(0, L, self.units)
+        share, bits = CONFIG.index_share, CONFIG.weight_bits
+        units = [join(weights[u * share:(u + 1) * share], bits) | int(index[u]) << share * bits
+                 for u in range(self.units)]
+        drive_array(self.dut, "write__data", np.array(units, dtype=object))
+        for name, value in (("en", 1), ("bank", bank), ("row", row)):
+            getattr(self.dut, f"write__{name}").value = value
+        self.weight[bank, row], self.index[bank, row] = weights, index
+
+    async def clock(self) -> None:
+        """Pass an edge and compare what was there before it."""
+        await RisingEdge(self.dut.clk)
+        if self.expected is not None:
+            sums = read_array(self.dut, "sum", (self.columns,), CONFIG.column_bits)
+            assert_equal(f"vector {self.compared}", sums.astype(np.int64), self.expected)
+            self.compared += 1
+
+    async def vector(self, lines: np.ndarray, bank: int, active: np.ndarray, idle: int = 0,
+                     during=lambda: None) -> None:
+        """Send a vector, slice by slice, with ``idle`` cycles before each slice."""
+        expected = sub_macro(self.config, self.weight[bank], self.index[bank], lines) * active
+        a, s = CONFIG.act_bits, CONFIG.act_slice
+        for index in range(CONFIG.slices):
+            for _ in range(idle):
+                self.dut.enable.value = 0
+                await self.clock()
+                self.dut.write__en.value = 0
+            slices = [join((low_bits(x, a) >> index * s for x in row), s)
+                      for row in lines.tolist()]
+            drive_array(self.dut, "line", np.array(slices, dtype=object))
+            flags = {"enable": 1, "first": index == 0, "last": index == CONFIG.slices - 1,
+                     "bank": bank, "active": join(active.tolist(), 1)}
+            for name, value in flags.items():
+                getattr(self.dut, name).value = int(value)
+            during()
+            await self.clock()
+            self.dut.write__en.value = 0
+            self.expected = None  # sums move while slices enter
+        self.expected = expected
+        self.dut.enable.value = 0
+
+    async def finish(self) -> None:
+        """Keep watching: the last sums must hold while nothing is enabled."""
+        for _ in range(5):
+            await self.clock()
+        assert self.compared > 5
+
+    def lines(self, value=None) -> np.ndarray:
+        """Return activation lines: random, or all the same."""
+        if value is None:
+            return random_signed(self.rng, (R, L), CONFIG.act_bits)
+        return np.full((R, L), value)
+
+
+async def vectors_with_everything(bench: ArrayBench, count: int) -> None:
+    """Send random vectors: gaps, banks and masks change, the other bank is written meanwhile."""
+    rng, banks = bench.rng, CONFIG.weight_banks
+    for _ in range(count):
+        bank = int(rng.integers(banks))
+        other = (lambda b=(bank + 1) % banks: bench.write(b, int(rng.integers(R))))
+        active = rng.random(bench.columns) < 0.8
+        await bench.vector(bench.lines(), bank, active, int(rng.integers(0, 3)),
+                           other if banks > 1 else lambda: None)

@@ -1,0 +1,94 @@
+"""What is built: blocks and tiles by name, such as ``column/tiny``; emitted and built once each.
+
+Emitting the full-size tile takes longer than simulating it, so Verilog is cached by a digest of
+everything it comes from: the sources of the generator, the configuration, Amaranth's version.
+"""
+
+import hashlib
+import importlib
+import re
+from functools import lru_cache
+from importlib import metadata
+from pathlib import Path
+
+from cimforge.spec.config import DcimConfig
+from cimforge.spec.files import write_atomic
+from cimforge.spec.yaml_config import load_config
+
+__all__ = ["BASELINES", "BLOCKS", "BUILDS", "build_design", "config_of", "top_of", "verilog"]
+
+ROOT = Path(__file__).resolve().parents[1]
+BUILDS = ROOT / "build" / "sim"
+
+BASELINES = ("dense", "fixed_1_2", "fixed_1_4", "fixed_2_4", "fixed_2_8", "fixed_4_8")
+#: Blocks with a bench of their own; ``check`` is the sequencer's judge of commands.
+BLOCKS = ("accumulator", "activation_buffer", "check", "column", "distribution", "drain", "issue",
+          "macro", "merging", "requantizer", "sequencer", "sub_macro", "weight_loader")
+
+# Every parameter that `tiny` leaves at its default takes another value in one of these.
+_VARIANTS = {
+    "narrow": dict(sub_macros=4, cols=6, weight_bits=4, act_bits=4, act_slice=2, index_share=2,
+                   weight_banks=1, load_rows=2, out_port=3, act_port_bits=24, acc_bits=20,
+                   act_depth=8, max_k=128),
+    "tiny_pair": dict(select="pair", sub_macros=4, rows=2, load_rows=1, out_port=2, act_slice=4,
+                      max_m=8),
+    "single": dict(sub_macros=1, rows=1, cols=1, max_m=1, act_port_bits=8, act_depth=2,
+                   acc_depth=2, act_slice=1),
+}
+
+
+def config_of(name: str) -> DcimConfig:
+    """Return a preset, a variant of ``tiny``, or a baseline at reduced size (``dense-8x8``)."""
+    if name in _VARIANTS:
+        return load_config("tiny").replace(**_VARIANTS[name])
+    preset, dash, size = name.partition("-")
+    config = load_config(preset)
+    if not dash:
+        return config
+    rows, cols = map(int, size.split("x"))
+    return config.replace(rows=rows, cols=cols, act_port_bits=64, act_depth=32, acc_depth=8)
+
+
+def top_of(design: str) -> str:
+    """Return the name of a design's top module."""
+    block = design.partition("/")[0]
+    return "dcim_tile" if block == "tile" else block
+
+
+def _component(design: str):
+    block, _, name = design.partition("/")
+    block = "dcim_tile" if block == "tile" else block
+    module = "tile" if block == "dcim_tile" else block
+    kind = "".join(word.capitalize() for word in block.split("_"))
+    return getattr(importlib.import_module(f"cimforge_hw.dcim.{module}"), kind)(config_of(name))
+
+
+@lru_cache(maxsize=1)
+def _generator_digest() -> str:
+    """Return a digest of every source that may shape the Verilog."""
+    digest = hashlib.sha256(metadata.version("amaranth").encode())
+    for folder in ("hw/cimforge_hw", "cimforge/spec"):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            digest.update(str(path.relative_to(ROOT)).encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+def verilog(design: str) -> str:
+    """Return a design's Verilog."""
+    from cimforge_hw.emit import emit_component
+
+    key = f"{_generator_digest()}/{config_of(design.partition('/')[2]).digest}"
+    digest = hashlib.sha256(key.encode()).hexdigest()[:16]
+    path = ROOT / "build" / "tb" / f"{re.sub('/', '-', design)}-{digest}.v"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(path, emit_component(_component(design), top_of(design)).verilog.encode())
+    return path.read_text(encoding="utf-8")
+
+
+def build_design(design: str, arguments: tuple[str, ...] = ()) -> Path:
+    """Return the folder of a design's simulator."""
+    from cimforge_verif.sim.build import build
+
+    top = top_of(design)
+    return build({f"{top}.v": verilog(design)}, top, arguments=arguments, root=BUILDS)
