@@ -39,6 +39,13 @@ from cimforge.spec.program_io import load_program, save_program
 from cimforge.spec.yaml_config import load_config
 
 if TYPE_CHECKING:
+    from cimforge_sw.calibration import calibrate
+    from cimforge_sw.compile import retarget
+    from cimforge_sw.evaluate import cosine_to
+    from cimforge_sw.models import load_model
+    from cimforge_sw.plan import Plan
+    from cimforge_sw.prune import prune
+    from cimforge_sw.quantize import capture_inputs, quantize
     from cimforge_sw.compile import Estimate
     from cimforge_verif.vectors import VectorSet
 

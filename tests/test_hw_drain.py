@@ -10,8 +10,8 @@ from cimforge_verif.compare import assert_equal
 
 CONFIGS = [
     SMALLEST, BASE, BASE.replace(out_port=1), BASE.replace(cols=3),
-    BASE.replace(cols=3, out_port=1), BASE.replace(cols=4, out_port=2, sub_macros=4), BASE.replace(acc_bits=48),
-    BASE.replace(cols=6, out_port=3),
+    BASE.replace(cols=3, out_port=1), BASE.replace(cols=4, out_port=2, sub_macros=4),
+    BASE.replace(acc_bits=48), BASE.replace(cols=6, out_port=3),
 ]
 
 

@@ -43,18 +43,18 @@ def demo_page(report: dict[str, Any]) -> str:
     simulated = [record for record in layers if record["cycles_counted"] is not None]
     lines = [
         f"cimforge demo: {report['model']} on a digital CIM tile",
-        f"tile: {config['sub_macros']} sub-macros of {config['rows']} x {config['cols']}, "
+        (f"tile: {config['sub_macros']} sub-macros of {config['rows']} x {config['cols']}, "
         f"{config['select']} select, M = {config['max_m']}, INT{config['weight_bits']} "
-        f"(config {report['config_digest']})",
+        f"(config {report['config_digest']})"),
         "",
         f"accuracy ({score['metric']}), {score['sparsity']:.1%} of the weights pruned",
-        f"  dense {score['dense']:.4f}   pruned {score['pruned']:.4f}   "
-        f"pruned and quantized {score['quantized']:.4f}",
+        (f"  dense {score['dense']:.4f}   pruned {score['pruned']:.4f}   "
+        f"pruned and quantized {score['quantized']:.4f}"),
         "",
-        f"layers: {len(layers)}, {layers[0]['tokens']} tokens each; N:M keeps at most N of every "
-        f"M inputs",
-        f"  {sum(r['bit_exact'] for r in layers)} bit-exact (replay = golden = torch), "
-        f"{len(simulated)} of them also on the RTL (cocotb, Verilator)",
+        (f"layers: {len(layers)}, {layers[0]['tokens']} tokens each; N:M keeps at most N of every "
+        f"M inputs"),
+        (f"  {sum(r['bit_exact'] for r in layers)} bit-exact (replay = golden = torch), "
+        f"{len(simulated)} of them also on the RTL (cocotb, Verilator)"),
         "",
         *_table(layers),
         "",
@@ -86,12 +86,12 @@ def _totals(layers: list[dict[str, Any]]) -> list[str]:
     weights = [record["outputs"] * record["inputs"] for record in layers]
     slot_use = sum(w * r["slot_use"] for w, r in zip(weights, layers, strict=True)) / sum(weights)
     return [
-        f"all layers: {cycles} cycles with weights streamed, {resident} with weights resident; "
-        f"slot use {slot_use:.1%} (weighted by parameters)",
-        "predicted: closed form; counted: the RTL's counter; slots: weights kept over slots of "
-        "the tiles; best G: the most any grouping would use;",
-        "busy: share of cycles in which the macro computes, weights streamed; resid.: weights "
-        "resident.",
+        (f"all layers: {cycles} cycles with weights streamed, {resident} with weights resident; "
+        f"slot use {slot_use:.1%} (weighted by parameters)"),
+        ("predicted: closed form; counted: the RTL's counter; slots: weights kept over slots of "
+        "the tiles; best G: the most any grouping would use;"),
+        ("busy: share of cycles in which the macro computes, weights streamed; resid.: weights "
+        "resident."),
     ]
 
 

@@ -23,7 +23,7 @@ class ComponentLibrary(Protocol):
 
 
 def port_name(path: tuple[str | int, ...]) -> str:
-    """Return the name that Amaranth gives the port of a member: ``weights__valid`` …"""
+    """Return the name that Amaranth gives the port of a member: such as ``weights__valid``."""
     return "__".join(map(str, path))
 
 

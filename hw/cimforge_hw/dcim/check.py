@@ -13,12 +13,14 @@ __all__ = ["Check", "CommandLayout"]
 
 
 class CommandLayout(data.StructLayout):
-    """A command word; LoadActs has ``beats`` in ``stride``, SetRequantize ``output`` in ``row``,
-    ``multiplier`` in ``count`` and ``shift`` in ``steps``.
+    """A command word.
+
+    LoadActs has ``beats`` in ``stride``, SetRequantize ``output`` in ``row``, ``multiplier`` in
+    ``count`` and ``shift`` in ``steps``.
     """
 
     def __init__(self):
-        super().__init__({name: bits for name, bits in FIELDS})
+        super().__init__(dict(FIELDS))
 
 
 class Check(wiring.Component):
