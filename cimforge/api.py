@@ -12,7 +12,7 @@ A layer of a tiny model, from random weights to vectors that the RTL must match:
 >>> layers = {"fc": SimpleNamespace(weight=weight, pattern=NmPattern(2, 4))}
 >>> program = cf.compile(layers, cf.load_config("tiny"), tokens=2)
 >>> str(program.layer("fc").mode)
-'2:4 G=1'
+'2:4 G=2'
 >>> x = np.arange(32, dtype=np.int8).reshape(2, 16)
 >>> result = cf.simulate(program, layer="fc", inputs=x)
 >>> bool((result.y == x.astype(int) @ weight.T.astype(int)).all())
@@ -40,13 +40,12 @@ from cimforge.spec.yaml_config import load_config
 
 if TYPE_CHECKING:
     from cimforge_sw.calibration import calibrate
-    from cimforge_sw.compile import retarget
+    from cimforge_sw.compile import Estimate, retarget
     from cimforge_sw.evaluate import cosine_to
     from cimforge_sw.models import load_model
     from cimforge_sw.plan import Plan
     from cimforge_sw.prune import prune
     from cimforge_sw.quantize import capture_inputs, quantize
-    from cimforge_sw.compile import Estimate
     from cimforge_verif.vectors import VectorSet
 
 __all__ = [

@@ -1,4 +1,8 @@
-"""The command line. A caller's mistake is one message on standard error and exit code 2."""
+"""The command line.
+
+A caller's mistake is one message on standard error and exit code 2; a result that differs from
+the golden model is exit code 1.
+"""
 
 import sys
 from pathlib import Path
@@ -153,6 +157,9 @@ def main() -> int:
     except CimforgeError as error:
         print(f"cimforge: {error}", file=sys.stderr)
         return 2
+    except AssertionError as error:  # a result differs: not the caller's mistake, and no bug here
+        print(f"cimforge: mismatch: {error}", file=sys.stderr)
+        return 1
     except typer.Exit as done:
         return done.exit_code
     except Exception as error:

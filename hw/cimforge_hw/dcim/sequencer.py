@@ -81,7 +81,7 @@ class Sequencer(wiring.Component):
         position = Signal(32)  # of the command in the register
         failed, finished = Signal(), Signal()  # this command is illegal; it leaves the register
         m.d.comb += [
-            self.commands.ready.eq(~valid | finished),
+            self.commands.ready.eq((~valid | finished) & ~self.cleared),
             self.discard.eq(self.error != 0),
             self.cleared.eq(self.clear & self.drained & ~valid),
         ]
