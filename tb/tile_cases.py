@@ -78,7 +78,8 @@ def free_pattern(config: DcimConfig, n: int, m: int, rng, tokens: int = 2) -> Ve
 
 def requantized(config: DcimConfig, mode: Mode, rng, steps: int = 1) -> VectorSet:
     """Return a layer whose results are requantized, with a tail of K."""
-    layer = random_layer(config, mode, rng, tokens=2, inputs=config.k_tile(mode) + 1,
+    tokens = min(2, config.act_depth // 2)
+    layer = random_layer(config, mode, rng, tokens=tokens, inputs=config.k_tile(mode) + 1,
                          requantize=True, steps=steps)
     x = random_inputs(config, layer.program, rng)
     vectors = make_vectors(config, layer.program, x)
@@ -111,7 +112,7 @@ class _Program:
         self.weights: list[np.ndarray] = []
         self.acts: list[np.ndarray] = []
         self.full = [0] * config.weight_banks  # steps of the weights in the bank, 0 if empty
-        self.stored = 0  # accumulation rows from 0 on that hold sums
+        self.stored: set[int] = set()  # accumulation rows that hold sums
         self.load_acts(0, config.act_depth, config.window_beats)
 
     def pick(self, low: int, high: int) -> int:
@@ -147,13 +148,16 @@ class _Program:
         count = self.pick(1, min(config.acc_depth - acc, 4))
         row = self.pick(0, max(0, depth - 1 - stride * (count - 1)))
         count = count if row + stride * (count - 1) < depth else 1
-        first = acc + count > self.stored or self.rng.random() < 0.5
+        rows, steps = set(range(acc, acc + count)), self.pick(1, self.full[bank])
+        first = not rows <= self.stored or self.rng.random() < 0.3
         last, release = self.rng.random(2) < 0.5
-        if first and not last and acc <= self.stored:
-            self.stored = max(self.stored, acc + count)
+        if not last:
+            self.stored |= rows
+        elif steps > 1:  # the sums of the earlier steps overwrite them
+            self.stored -= rows
         self.commands.append(Compute(
             bank=bank, n=mode.n, m=mode.m, group=mode.group, row=row, stride=stride, count=count,
-            acc=acc, steps=self.pick(1, self.full[bank]), first=bool(first), last=bool(last),
+            acc=acc, steps=steps, first=bool(first), last=bool(last),
             requantize=bool(self.rng.random() < 0.5), release=bool(release)))
         self.full[bank] *= not release
 
@@ -174,7 +178,7 @@ class _Program:
             self.load_weights(bank)
 
 
-def random_program(config: DcimConfig, rng, length: int = 60, last: bool = True) -> VectorSet:
+def random_program(config: DcimConfig, rng, length: int) -> VectorSet:
     """Return a random legal program, most of which no compiler would write."""
     program = _Program(config, rng)
     for output in range(config.sub_macros * config.cols):

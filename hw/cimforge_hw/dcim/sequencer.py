@@ -163,7 +163,8 @@ class Sequencer(wiring.Component):
         ended = valid & finished & (command.opcode == Opcode.END)
         m.d.comb += [
             self.running.eq((started | accepted) & ~self.discard),
-            self.starved.eq(started & ~valid & ~self.commands.valid),
+            # Also in the cycle in which the register empties: the next one is lost already.
+            self.starved.eq(started & self.commands.ready & ~self.commands.valid & ~ended),
         ]
         with m.If(accepted):
             m.d.sync += started.eq(1)

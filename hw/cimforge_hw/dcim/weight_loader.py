@@ -94,7 +94,7 @@ class WeightLoader(wiring.Component):
                                 cfg.weight_beats - 1)
         done = self.loading & last_beat
         m.d.comb += [
-            self.weights.ready.eq(busy | self.discard),
+            self.weights.ready.eq(busy | (self.discard & self.idle)),
             self.loading.eq(busy & self.weights.valid),
             self.starved.eq(busy & ~self.weights.valid),
             self.writing.eq(self.loading & ~task.selects),
