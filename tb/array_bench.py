@@ -1,5 +1,7 @@
 """What the benches of ``column`` and ``sub_macro`` share: both are columns on the same lines."""
 
+from functools import partial
+
 import cocotb
 import numpy as np
 from cocotb.triggers import RisingEdge
@@ -105,12 +107,17 @@ class ArrayBench:
         return np.full((R, L), value)
 
 
+def write_anywhere(bench: ArrayBench, bank: int):
+    """Start a write to some row of a bank."""
+    return bench.write(bank, int(bench.rng.integers(R)))
+
+
 async def vectors_with_everything(bench: ArrayBench, count: int) -> None:
     """Send random vectors: gaps, banks and masks change, the other bank is written meanwhile."""
     rng, banks = bench.rng, CONFIG.weight_banks
     for _ in range(count):
         bank = int(rng.integers(banks))
-        other = (lambda b=(bank + 1) % banks: bench.write(b, int(rng.integers(R))))
+        other = partial(write_anywhere, bench, (bank + 1) % banks)
         active = rng.random(bench.columns) < 0.8
         await bench.vector(bench.lines(), bank, active, int(rng.integers(0, 3)),
                            other if banks > 1 else lambda: None)

@@ -6,9 +6,9 @@ import pytest
 
 pytest.importorskip("torch")
 
-from cimforge import demo  # noqa: E402
-from cimforge.report.demo_page import demo_page  # noqa: E402
-from cimforge_verif import replay as replay_module  # noqa: E402
+from cimforge import demo
+from cimforge.report.demo_page import demo_page
+from cimforge_verif import replay as replay_module
 
 
 @pytest.fixture(scope="module")
