@@ -254,3 +254,18 @@ def test_weights_are_discarded_only_when_told_to():
         assert (b.rows, b.loading, b.starved) == ({}, [], [])
 
     run(BASE, bench)
+
+
+def test_what_a_waiting_task_wants_is_not_discarded():
+    async def bench(b, rng):
+        await b.load(0, random_weights(BASE, rng)[2])
+        await b.tick(dict(bank=0), 0)
+        for _ in range(3):  # the bank is occupied
+            assert await b.tick(None, 0, discard=1) == (False, False)
+        await b.tick(None, 0, released=1, discard=1)
+        await b.tick(None, 0, discard=1)
+        for _ in range(BASE.weight_beats):
+            assert await b.tick(None, 0, discard=1) == (False, True)
+        assert len(b.loading) == 2 * BASE.weight_beats
+
+    run(BASE, bench)
