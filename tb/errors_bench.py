@@ -116,11 +116,13 @@ class ErrorBench:
             assert counted == value, f"counter {name}: got {counted}, expected {value}"
 
     async def clear(self) -> None:
-        """Hold ``clear`` until the tile has forgotten the error."""
+        """Make the idle tile forget the error and the counts."""
         self.dut.clear.value = 1
-        await self.bench.run(lambda: not int(self.dut.error.value), 200)
+        await self.bench.idle(3)
         self.dut.clear.value = 0
         await self.bench.idle(2)
+        assert not int(self.dut.error.value)
+        assert not int(self.dut.counters__cycles.value)
 
 
 def with_error(layer: RandomLayer, bad: np.ndarray) -> np.ndarray:
@@ -149,6 +151,7 @@ async def illegal_commands(dut, stall):
         tile.clear()
         layer, acts = bench.layer()
         await bench.run(tile, encode(layer.program.commands), layer, acts)
+        await bench.clear()
 
 
 @cocotb.test()

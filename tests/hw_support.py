@@ -8,7 +8,7 @@ from cimforge.spec.config import DcimConfig
 from cimforge_verif.sim.stalls import stall_pattern
 
 __all__ = [
-    "BASE", "PAIR", "SMALLEST", "drive", "fields", "ids", "peek", "random_signed_lanes",
+    "BASE", "PAIR", "SMALLEST", "clock_domain", "drive", "fields", "ids", "peek", "random_signed_lanes",
     "signed_range", "simulate", "stall_pattern", "words",
 ]
 
