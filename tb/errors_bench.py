@@ -2,6 +2,7 @@
 
 import cocotb
 import numpy as np
+import pytest
 
 from cimforge.spec.commands import (
     Command,
@@ -179,10 +180,6 @@ async def time_out(dut):
     bench = ErrorBench(dut, 0.0)
     await bench.bench.reset()
     bench.drivers["commands"].send(encode([LoadWeights(bank=0)]))  # and no weights
-    try:
+    with pytest.raises(AssertionError, match="not done after 200 cycles; commands valid=0"):
         await bench.bench.run(lambda: not int(dut.busy.value) and bench.drivers["commands"].done,
                               200)
-    except AssertionError as error:
-        assert "not done after 200 cycles; commands valid=0" in str(error)
-    else:
-        raise AssertionError("a load without weights ended")

@@ -11,8 +11,19 @@ __all__ = ["iverilog_errors", "slang_errors", "verilator_warnings", "yosys_error
 
 # What Amaranth and Yosys write by design (04-toolchain.md); anything else is a defect.
 _WAIVED = ("CASEINCOMPLETE", "WIDTHEXPAND", "WIDTHTRUNC", "PROCASSINIT", "DECLFILENAME")
-_GENERATED = re.compile(r"%Warning-UNUSEDSIGNAL:.*'(?:\\*\$|[^']*\$)[^']*'")
-
+# Yosys keeps a wire for every name that Amaranth gave a net, read or not. An unused *port* or
+# register is a defect, unless it is here.
+_UNUSED_PORTS = {
+    "rst": "a module whose flip-flops need no reset",
+    "vectors__steps": "only pair knows more than one step",
+    "steps": "only pair knows more than one step",
+    "first": "bit-parallel: every slice is the first",
+    "last": "bit-parallel: every slice is the last",
+    "bank": "one weight bank",
+    "write_row": "rows are 16-bit fields of a command, checked before",
+    "read_row": "rows are 16-bit fields of a command, checked before",
+}
+_UNUSED = re.compile(r"%Warning-UNUSEDSIGNAL: \S+?:(\d+):\d+: .*'([^']+)'")
 
 def _run(command: list[str], text: str, env=None) -> tuple[int, str]:
     with tempfile.TemporaryDirectory() as folder:
@@ -29,20 +40,29 @@ def verilator_warnings(text: str, top: str) -> list[str]:
     status, output = _run(["verilator", "--lint-only", "-Wall", "-Wno-fatal", *waivers,
                            "--top-module", top, "FILE"], text, toolchain().environment())
     found = [line for line in output.splitlines() if line.startswith(("%Warning", "%Error"))
-             and not _GENERATED.match(line)]
+             and not _by_design(line, text.splitlines())]
     return found or ([output] if status else [])
+
+
+def _by_design(warning: str, lines: list[str]) -> bool:
+    match = _UNUSED.match(warning)
+    if not match:
+        return False
+    declaration = lines[int(match[1]) - 1].split()
+    return declaration[0] == "wire" or (
+        declaration[0] == "input" and match[2].strip() in _UNUSED_PORTS)
 
 
 def slang_errors(text: str, top: str) -> list[str]:
     """Return every error of parsing and elaborating with slang."""
-    import pyslang
+    from pyslang import Bag, DiagnosticEngine, ast, syntax
 
-    tree = pyslang.SyntaxTree.fromText(text, "design.v", "design.v")
-    options = pyslang.CompilationOptions()
+    tree = syntax.SyntaxTree.fromText(text, "design.v", "design.v")
+    options = ast.CompilationOptions()
     options.topModules = {top}
-    compilation = pyslang.Compilation(pyslang.Bag([options]))
+    compilation = ast.Compilation(Bag([options]))
     compilation.addSyntaxTree(tree)
-    engine = pyslang.DiagnosticEngine(tree.sourceManager)
+    engine = DiagnosticEngine(tree.sourceManager)
     return [engine.formatMessage(found) for found in compilation.getAllDiagnostics()
             if found.isError()]
 

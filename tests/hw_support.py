@@ -8,8 +8,8 @@ from cimforge.spec.config import DcimConfig
 from cimforge_verif.sim.stalls import stall_pattern
 
 __all__ = [
-    "BASE", "PAIR", "SMALLEST", "clock_domain", "drive", "fields", "ids", "peek", "random_signed_lanes",
-    "signed_range", "simulate", "stall_pattern", "words",
+    "BASE", "PAIR", "SMALLEST", "clock_domain", "drive", "fields", "ids", "peek",
+    "random_signed_lanes", "signed_range", "simulate", "stall_pattern", "words",
 ]
 
 BASE = DcimConfig(sub_macros=2, rows=2, cols=2, max_m=4, act_port_bits=32, act_depth=8,
