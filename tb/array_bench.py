@@ -12,10 +12,11 @@ from cimforge_verif.random_tile import random_signed
 from cimforge_verif.sim.bfm import Bench
 from tb.bfm import block_config, drive_array, join, low_bits, read_array
 
-__all__ = ["ArrayBench", "vectors_with_everything"]
+__all__ = ["back_to_back", "extremes", "random_vectors", "reset_in_flight"]
 
 CONFIG = block_config()
 R, L = CONFIG.rows, CONFIG.lines
+LOW = -(1 << CONFIG.weight_bits - 1), -(1 << CONFIG.act_bits - 1)
 
 
 class ArrayBench:
@@ -121,3 +122,55 @@ async def vectors_with_everything(bench: ArrayBench, count: int) -> None:
         active = rng.random(bench.columns) < 0.8
         await bench.vector(bench.lines(), bank, active, int(rng.integers(0, 3)),
                            other if banks > 1 else lambda: None)
+
+
+async def random_vectors(dut, units: int) -> None:
+    """Gaps between slices, masks, both banks; writes to the bank that is not read."""
+    bench = ArrayBench(dut, units)
+    await bench.start()
+    await vectors_with_everything(bench, 150)
+    await bench.finish()
+
+
+async def extremes(dut, units: int) -> None:
+    """The largest sums of both signs, and zeros."""
+    bench = ArrayBench(dut, units)
+    await bench.start()
+    every = np.ones(bench.columns, dtype=bool)
+    for weight in (LOW[0], -LOW[0] - 1, 0, -1):
+        for row in range(CONFIG.rows):
+            bench.write(0, row, weight)
+            await bench.clock()
+        bench.dut.write__en.value = 0
+        for act in (LOW[1], -LOW[1] - 1, 0, -1, 1):
+            await bench.vector(bench.lines(act), 0, every)
+    await bench.finish()
+
+
+async def back_to_back(dut, units: int) -> None:
+    """A vector every ``slices`` cycles, each sum read in the cycle after the last slice."""
+    bench = ArrayBench(dut, units)
+    await bench.start()
+    every = np.ones(bench.columns, dtype=bool)
+    before = bench.compared
+    for _ in range(60):
+        await bench.vector(bench.lines(), 0, every)
+    assert bench.compared - before == 59  # the sum of each but the last was seen by the next
+    await bench.finish()
+
+
+async def reset_in_flight(dut, units: int) -> None:
+    """A vector that reset interrupts leaves no trace; the weights stay."""
+    bench = ArrayBench(dut, units)
+    await bench.start()
+    await vectors_with_everything(bench, 3)
+    dut.enable.value, dut.first.value, dut.last.value = 1, 1, int(CONFIG.slices == 1)
+    bench.expected = None
+    await bench.clock()
+    dut.rst.value, dut.enable.value = 1, 0
+    await bench.clock()
+    dut.rst.value = 0
+    bench.expected = np.zeros(bench.columns, dtype=np.int64)
+    await bench.clock()
+    await vectors_with_everything(bench, 10)
+    await bench.finish()

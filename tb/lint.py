@@ -55,9 +55,9 @@ def _by_design(warning: str, lines: list[str]) -> bool:
 
 def slang_errors(text: str, top: str) -> list[str]:
     """Return every error of parsing and elaborating with slang."""
-    from pyslang import Bag, DiagnosticEngine, ast, syntax
+    from pyslang import Bag, DiagnosticEngine, SourceManager, ast, syntax
 
-    tree = syntax.SyntaxTree.fromText(text, "design.v", "design.v")
+    tree = syntax.SyntaxTree.fromText(text, SourceManager(), "design.v", "design.v")
     options = ast.CompilationOptions()
     options.topModules = {top}
     compilation = ast.Compilation(Bag([options]))

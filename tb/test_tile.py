@@ -28,8 +28,8 @@ pytestmark = pytest.mark.verilator
 
 SIZE = "" if os.environ.get("CIMFORGE_FULL_BASELINES") == "1" else "-8x8"
 SMALL = ["tile/tiny", "tile/narrow", "tile/tiny_pair", "tile/single"]
-DESIGNS = [*SMALL, *(f"tile/{name}{SIZE}" for name in BASELINES), "tile/default", "tile/serial",
-           "tile/pair"]
+REDUCED = [f"tile/{name}{SIZE}" for name in BASELINES]
+FULL = ["tile/default", "tile/serial", "tile/pair"]
 #: No stream waits; all do now and then; the sink is slow; the inputs trickle in.
 STALLS = {"none": 0.0, "all": 0.3, "sink": {"results": 0.8},
           "sources": {"commands": 0.5, "weights": 0.5, "acts": 0.5}}
@@ -51,12 +51,11 @@ def config(design):
     return config_of(design.partition("/")[2])
 
 
-@pytest.mark.parametrize("stalls", STALLS)
-@pytest.mark.parametrize("design", DESIGNS)
+@pytest.mark.parametrize(("design", "stalls"), [
+    *((design, stalls) for design in SMALL for stalls in STALLS),
+    *((design, stalls) for design in (*REDUCED, *FULL) for stalls in ("none", "all"))])
 def test_every_mode(simulate, config, stalls):
     """Compiled layers with tails of K and O; the counters are checked with the results."""
-    if stalls in ("sink", "sources") and config.slots > 64:
-        pytest.skip("full size runs the two main kinds of stalls")
     layers = mode_layers(config, seed=len(stalls))
     assert [layer.layer for layer in layers] == [str(mode) for mode in config.modes]
     results = simulate(layers, stalls=STALLS[stalls])
@@ -67,16 +66,13 @@ def test_every_mode(simulate, config, stalls):
 
 
 @pytest.mark.parametrize("stalls", ["none", "all"])
-@pytest.mark.parametrize("design", [*SMALL, "tile/default", "tile/serial", "tile/pair"])
+@pytest.mark.parametrize("design", [*SMALL, *FULL])
 def test_random_programs(simulate, config, stalls):
     """Programs with banks, strides, sums, modes and requantizers in any legal order."""
     rng = np.random.default_rng(config.slots + len(stalls))
-    count, length = (12, 80) if config.slots <= 64 else (2, 250)
-    if stalls == "none" and config.slots <= 64:
-        count = 30
-    length += config.sub_macros * config.cols
-    if config.act_depth > 64:  # loading every window would take most of the time
-        pytest.skip("the whole buffer is loaded first; too slow at this depth")
+    small = config.slots <= 64
+    count, length = (20, 80) if small else (2, 40)
+    length += config.sub_macros * config.cols  # every requantizer is set first
     simulate([random_program(config, rng, length) for _ in range(count)], stalls=STALLS[stalls])
 
 

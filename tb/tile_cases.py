@@ -113,7 +113,8 @@ class _Program:
         self.acts: list[np.ndarray] = []
         self.full = [0] * config.weight_banks  # steps of the weights in the bank, 0 if empty
         self.stored: set[int] = set()  # accumulation rows that hold sums
-        self.load_acts(0, config.act_depth, config.window_beats)
+        self.depth = min(config.act_depth, 16)  # loading hundreds of windows takes its time
+        self.load_acts(0, self.depth, config.window_beats)
 
     def pick(self, low: int, high: int) -> int:
         return int(self.rng.integers(low, high, endpoint=True))
@@ -142,7 +143,7 @@ class _Program:
 
     def compute(self, bank: int) -> None:
         """Any mode may read any weights: what they mean together is defined."""
-        config, depth = self.config, self.config.act_depth
+        config, depth = self.config, self.depth
         mode = config.modes[self.pick(0, len(config.modes) - 1)]
         stride, acc = self.pick(0, 2), self.pick(0, config.acc_depth - 1)
         count = self.pick(1, min(config.acc_depth - acc, 4))
@@ -165,8 +166,8 @@ class _Program:
         bank = self.pick(0, len(self.full) - 1)
         choice = self.rng.random()
         if choice < 0.1:
-            row = self.pick(0, self.config.act_depth - 1)
-            count = self.pick(1, min(2, self.config.act_depth - row))
+            row = self.pick(0, self.depth - 1)
+            count = self.pick(1, min(2, self.depth - row))
             self.load_acts(row, count, self.pick(1, self.config.window_beats))
         elif choice < 0.15:
             self.set_requantize(self.pick(0, self.config.sub_macros * self.config.cols - 1))
