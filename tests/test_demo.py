@@ -4,8 +4,6 @@ import json
 
 import pytest
 
-pytest.importorskip("torch")
-
 from cimforge import demo
 from cimforge.report.demo_page import demo_page
 from cimforge_verif import replay as replay_module

@@ -1,11 +1,9 @@
 """Calibration: norms equal a plain statement of the sum, whatever the batches; damage is named."""
 
-# ruff: noqa: E402 (what needs torch is imported after it was found)
+
 
 import pytest
-
-torch = pytest.importorskip("torch")
-
+import torch
 from sw_checkpoints import FAMILIES, VOCABULARY, save_tiny, token_rows
 
 from cimforge.spec.errors import DataError

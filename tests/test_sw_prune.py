@@ -1,13 +1,11 @@
 """Pruning: masks of the plan on a copy; the gates notice what breaks the pattern."""
 
-# ruff: noqa: E402 (what needs torch is imported after it was found)
+
 
 import dataclasses
 
 import pytest
-
-torch = pytest.importorskip("torch")
-
+import torch
 from sw_checkpoints import FAMILIES, save_tiny, token_rows
 
 from cimforge.spec.errors import DataError

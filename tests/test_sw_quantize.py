@@ -1,15 +1,13 @@
 """Quantization: exact integers, scales, rounding, and the whole model on integer layers."""
 
-# ruff: noqa: E402 (what needs torch is imported after it was found)
+
 
 import dataclasses
 from fractions import Fraction
 
 import numpy as np
 import pytest
-
-torch = pytest.importorskip("torch")
-
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sw_checkpoints import FAMILIES, save_tiny, token_rows
