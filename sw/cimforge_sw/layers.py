@@ -8,7 +8,7 @@ from transformers.pytorch_utils import Conv1D
 
 from cimforge.spec.errors import DataError
 
-__all__ = ["bias_vector", "linear_layers", "replace_layer", "watch_inputs", "weight_matrix"]
+__all__ = ["bias_vector", "block_lists", "linear_layers", "replace_layer", "watch_inputs", "weight_matrix"]
 
 _LINEAR = (nn.Linear, Conv1D)
 
@@ -19,14 +19,14 @@ def _holds_linear(block: nn.Module) -> bool:
         isinstance(part, _LINEAR) for part in block.modules())
 
 
-def _block_lists(module: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.ModuleList]]:
+def block_lists(module: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.ModuleList]]:
     """Yield the outermost module lists that hold blocks; lists inside blocks are part of them."""
     for name, child in module.named_children():
         path = f"{prefix}{name}"
         if isinstance(child, nn.ModuleList) and any(map(_holds_linear, child)):
             yield path, child
         else:
-            yield from _block_lists(child, f"{path}.")
+            yield from block_lists(child, f"{path}.")
 
 
 def linear_layers(module: nn.Module) -> dict[str, nn.Module]:
@@ -51,7 +51,7 @@ def linear_layers(module: nn.Module) -> dict[str, nn.Module]:
         No repeated blocks, so nothing says which layers count.
     """
     found: dict[str, nn.Module] = {}
-    for path, blocks in _block_lists(module):
+    for path, blocks in block_lists(module):
         for name, part in blocks.named_modules(prefix=path):
             if isinstance(part, _LINEAR):
                 found[name] = part

@@ -1,0 +1,193 @@
+"""Train a model of the zoo on the standard library's sources; resumable, with a record."""
+
+import json
+import math
+import platform
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from torch import Tensor, nn
+from transformers import PreTrainedTokenizerFast
+
+from cimforge.spec.files import write_atomic
+from cimforge_sw.zoo.corpus import Corpus, load_corpus
+from cimforge_sw.zoo.recipes import CONTEXT, END_OF_FILE, RECIPES, VOCABULARY, Recipe
+from cimforge_sw.zoo.scan import trainable_scan
+
+__all__ = ["train"]
+
+_CHECK_EVERY = 100  # steps between validations and resumable states
+_SEED = 7
+
+
+def _tokenizer(corpus: Corpus) -> PreTrainedTokenizerFast:
+    """Train a byte-level BPE on the training files only."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.train_from_iterator(corpus.train, trainers.BpeTrainer(
+        vocab_size=VOCABULARY, special_tokens=[END_OF_FILE], show_progress=False,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet()))
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, eos_token=END_OF_FILE, bos_token=END_OF_FILE,
+        pad_token=END_OF_FILE, model_max_length=CONTEXT)
+
+
+def _stream(tokenizer: PreTrainedTokenizerFast, texts: tuple[str, ...]) -> Tensor:
+    """Return all files as one run of token ids [T], an end mark before each."""
+    rows = tokenizer.backend_tokenizer.encode_batch(list(texts), add_special_tokens=False)
+    return torch.cat([torch.tensor([tokenizer.eos_token_id, *row.ids]) for row in rows])
+
+
+def _windows(stream: Tensor) -> Tensor:
+    """Cut a run into [R, CONTEXT + 1] overlapping by one, so that every token is predicted once."""
+    return stream.unfold(0, CONTEXT + 1, CONTEXT)
+
+
+def _bits_per_byte(module: nn.Module, stream: Tensor, texts: tuple[str, ...],
+                   device: torch.device, windows: int | None = None) -> float:
+    """Return bits per byte of files; of a share of them where ``windows`` limits the work."""
+    module.eval()
+    rows = _windows(stream)[:windows].to(device)
+    total = torch.zeros((), dtype=torch.float64, device=device)
+    with torch.inference_mode():
+        for chunk in rows.split(32):
+            total += _loss(module, chunk).double() * chunk[:, 1:].numel()
+    module.train()
+    per_token = float(total) / (len(rows) * CONTEXT) / math.log(2)
+    return per_token * len(stream) / sum(len(text.encode()) for text in texts)
+
+
+def _loss(module: nn.Module, rows: Tensor) -> Tensor:
+    logits = module(input_ids=rows[:, :-1], use_cache=False).logits
+    return nn.functional.cross_entropy(logits.flatten(0, 1), rows[:, 1:].flatten())
+
+
+def _optimizer(module: nn.Module, recipe: Recipe) -> tuple[torch.optim.Optimizer, list[Tensor]]:
+    """Return AdamW; vectors, and the decay rates of a state space, are not decayed."""
+    named = dict(module.named_parameters())
+    matrices = [p for name, p in named.items() if p.ndim == 2 and "A_log" not in name]
+    others = [p for name, p in named.items() if p.ndim != 2 or "A_log" in name]
+    groups = [{"params": matrices, "weight_decay": recipe.decay},
+              {"params": others, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=recipe.rate, betas=(0.9, 0.95)), matrices + others
+
+
+def _rate(step: int, recipe: Recipe) -> float:
+    warm = recipe.steps // 20
+    if step < warm:
+        return recipe.rate * (step + 1) / warm
+    done = (step - warm) / (recipe.steps - warm)
+    return recipe.rate * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * done)))
+
+
+class _State:
+    """What a run needs to go on after an interruption, as safetensors and JSON."""
+
+    def __init__(self, folder: Path, module: nn.Module, optimizer: torch.optim.Optimizer,
+                 parameters: list[Tensor]):
+        self.path = folder / "state.safetensors"
+        self.module, self.optimizer, self.parameters = module, optimizer, parameters
+
+    def save(self, record: dict) -> None:
+        tensors = {f"model.{i}": p.detach() for i, p in enumerate(self.parameters)}
+        for i, p in enumerate(self.parameters):
+            entry = self.optimizer.state[p]
+            tensors |= {f"mean.{i}": entry["exp_avg"], f"square.{i}": entry["exp_avg_sq"]}
+        scratch = self.path.with_suffix(".part")
+        save_file(tensors, scratch, metadata={"record": json.dumps(record)})
+        scratch.replace(self.path)
+
+    def load(self) -> dict | None:
+        if not self.path.exists():
+            return None
+        from safetensors import safe_open
+        with safe_open(self.path, framework="pt") as file:
+            record = json.loads(file.metadata()["record"])
+        tensors = load_file(self.path)
+        for i, p in enumerate(self.parameters):
+            p.data.copy_(tensors[f"model.{i}"])
+            self.optimizer.state[p] = {
+                "step": torch.tensor(float(record["step"])),
+                "exp_avg": tensors[f"mean.{i}"].to(p.device),
+                "exp_avg_sq": tensors[f"square.{i}"].to(p.device)}
+        return record
+
+
+def train(name: str, out: Path, progress: Callable[[int, int], None] | None = None) -> dict:
+    """Train a model, or go on where an interrupted run stopped; write it as a checkpoint.
+
+    Parameters
+    ----------
+    name : str
+        One of :data:`RECIPES`.
+    out : Path
+        Folder of the checkpoint: config, float16 weights, tokenizer, ``training.json``.
+    progress : callable(done, total), optional
+        Called after each step.
+
+    Returns
+    -------
+    dict
+        The training record.
+    """
+    recipe, corpus = RECIPES[name], load_corpus()
+    out.mkdir(parents=True, exist_ok=True)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    tokenizer = _tokenizer(corpus)
+    torch.manual_seed(_SEED)
+    module = recipe.build().to(device).train()
+    optimizer, parameters = _optimizer(module, recipe)
+    state = _State(out, module, optimizer, parameters)
+    record = state.load() or {"step": 0, "seconds": 0.0, "curve": []}
+    stream = _stream(tokenizer, corpus.train)
+    validation = _stream(tokenizer, corpus.validation)
+    scan = trainable_scan() if device.type == "cpu" else nullcontext()
+    with scan:
+        _run(recipe, module, optimizer, parameters, stream, validation, corpus, state, record,
+             device, progress)
+        scores = {part: _bits_per_byte(module, _stream(tokenizer, texts), texts, device)
+                  for part, texts in (("validation", corpus.validation), ("test", corpus.test))}
+    record |= {
+        "model": name, "parameters": sum(p.numel() for p in module.parameters()),
+        "bits_per_byte": scores, "corpus": {"python": corpus.python, "digest": corpus.digest},
+        "tokens": recipe.steps * recipe.batch * CONTEXT, "device": device.type,
+        "threads": torch.get_num_threads(), "processor": platform.machine(),
+        "recipe": {"steps": recipe.steps, "batch": recipe.batch, "context": CONTEXT,
+                   "rate": recipe.rate, "decay": recipe.decay, "seed": _SEED}}
+    module.half().save_pretrained(out)
+    tokenizer.save_pretrained(out)
+    write_atomic(out / "training.json", (json.dumps(record, indent=2) + "\n").encode())
+    state.path.unlink(missing_ok=True)
+    return record
+
+
+def _run(recipe: Recipe, module: nn.Module, optimizer: torch.optim.Optimizer,
+         parameters: list[Tensor], stream: Tensor, validation: Tensor, corpus: Corpus,
+         state: _State, record: dict, device: torch.device,
+         progress: Callable[[int, int], None] | None) -> None:
+    start = time.monotonic() - record["seconds"]
+    for step in range(record["step"], recipe.steps):
+        picks = torch.Generator().manual_seed(_SEED + step)  # the same batch after a resume
+        offsets = torch.randint(len(stream) - CONTEXT - 1, (recipe.batch,), generator=picks)
+        rows = torch.stack([stream[o:o + CONTEXT + 1] for o in offsets.tolist()]).to(device)
+        for group in optimizer.param_groups:
+            group["lr"] = _rate(step, recipe)
+        loss = _loss(module, rows)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+        if progress is not None:
+            progress(step + 1, recipe.steps)
+        if (step + 1) % _CHECK_EVERY == 0 or step + 1 == recipe.steps:
+            score = _bits_per_byte(module, validation, corpus.validation, device, windows=64)
+            record["curve"].append({"step": step + 1, "loss": round(loss.item(), 4),
+                                    "bits_per_byte": round(score, 4)})
+            record |= {"step": step + 1, "seconds": round(time.monotonic() - start, 1)}
+            state.save(record)
