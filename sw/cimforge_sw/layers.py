@@ -8,7 +8,8 @@ from transformers.pytorch_utils import Conv1D
 
 from cimforge.spec.errors import DataError
 
-__all__ = ["bias_vector", "block_lists", "linear_layers", "replace_layer", "watch_inputs", "weight_matrix"]
+__all__ = ["bias_vector", "block_lists", "linear_layers", "replace_layer", "watch_inputs",
+           "weight_matrix"]
 
 _LINEAR = (nn.Linear, Conv1D)
 
@@ -20,7 +21,7 @@ def _holds_linear(block: nn.Module) -> bool:
 
 
 def block_lists(module: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.ModuleList]]:
-    """Yield the outermost module lists that hold blocks; lists inside blocks are part of them."""
+    """Yield the outermost lists of blocks, by path; lists inside blocks are a part of them."""
     for name, child in module.named_children():
         path = f"{prefix}{name}"
         if isinstance(child, nn.ModuleList) and any(map(_holds_linear, child)):

@@ -1,0 +1,1 @@
+"""A model zoo of our own, and how it was trained."""
