@@ -27,12 +27,28 @@ def _gpt2():
 
 def _mamba():
     return transformers.MambaForCausalLM(transformers.MambaConfig(
-        hidden_size=16, num_hidden_layers=2, vocab_size=VOCABULARY, state_size=4,
+        hidden_size=32, num_hidden_layers=2, vocab_size=VOCABULARY, state_size=4, time_step_rank=8,
         bos_token_id=1, eos_token_id=2, pad_token_id=0))
 
 
-_BUILD = {"bert": _bert, "llama": _llama, "gpt2": _gpt2, "mamba": _mamba}
-FAMILIES = ("bert", "llama", "gpt2")
+def _opt():
+    return transformers.OPTForCausalLM(transformers.OPTConfig(
+        hidden_size=32, num_hidden_layers=2, num_attention_heads=2, ffn_dim=52,
+        vocab_size=VOCABULARY, max_position_embeddings=32, word_embed_proj_dim=24,
+        bos_token_id=1, eos_token_id=2, pad_token_id=0))
+
+
+def _qwen2():
+    return transformers.Qwen2ForCausalLM(transformers.Qwen2Config(
+        hidden_size=32, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
+        intermediate_size=60, vocab_size=VOCABULARY, max_position_embeddings=32,
+        tie_word_embeddings=True, bos_token_id=1, eos_token_id=2))
+
+
+_BUILD = {"bert": _bert, "llama": _llama, "gpt2": _gpt2, "mamba": _mamba, "opt": _opt,
+          "qwen2": _qwen2}
+FAMILIES = ("bert", "llama", "gpt2", "mamba")
+ALL_FAMILIES = tuple(_BUILD)
 
 
 def save_tiny(family, folder, **options):

@@ -6,8 +6,9 @@ import json
 
 import pytest
 import torch
+import transformers
 from safetensors.torch import load_file, save_file
-from sw_checkpoints import FAMILIES, save_tiny
+from sw_checkpoints import ALL_FAMILIES, VOCABULARY, save_tiny
 
 from cimforge.spec.errors import DataError
 from cimforge_sw.models import EMBEDDED_MODEL, linear_layers, load_model, weight_matrix
@@ -31,6 +32,9 @@ def edit(folder, change):
     ("bert", 12, {"attention.self.query": (32, 32), "intermediate.dense": (48, 32)}),
     ("llama", 14, {"self_attn.k_proj": (16, 32), "mlp.down_proj": (32, 56)}),
     ("gpt2", 8, {"attn.c_attn": (96, 32), "mlp.c_proj": (32, 128)}),
+    ("opt", 12, {"self_attn.out_proj": (32, 32), "fc2": (32, 52)}),
+    ("qwen2", 14, {"self_attn.v_proj": (16, 32), "mlp.up_proj": (60, 32)}),
+    ("mamba", 8, {"mixer.dt_proj": (64, 8), "mixer.x_proj": (16, 64)}),
 ])
 def test_linear_layers_of_the_blocks_and_nothing_else(tmp_path, family, count, shapes):
     model = load_model(save_tiny(family, tmp_path))
@@ -44,7 +48,7 @@ def test_linear_layers_of_the_blocks_and_nothing_else(tmp_path, family, count, s
     assert not model.module.training
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", ALL_FAMILIES)
 def test_weights_are_the_saved_ones_in_float32(tmp_path, family):
     folder = save_tiny(family, tmp_path)
     saved = load_file(folder / WEIGHTS)
@@ -150,6 +154,24 @@ def test_an_unknown_hub_id_is_an_error_offline():
 def test_a_module_without_blocks_is_refused():
     with pytest.raises(DataError, match=r"Linear has no nn\.ModuleList of blocks"):
         linear_layers(torch.nn.Linear(2, 2))
+
+
+def test_two_layers_with_one_weight_are_refused(tmp_path):
+    model = load_model(save_tiny("llama", tmp_path))
+    first, second = model.module.model.layers
+    second.mlp.up_proj.weight = first.mlp.gate_proj.weight
+    with pytest.raises(DataError, match=r"model\.layers\.0\.mlp\.gate_proj and model\.layers\.1\."
+                                        r"mlp\.up_proj are two layers that share one weight"):
+        linear_layers(model.module)
+
+
+def test_layers_that_run_many_times_count_once():
+    albert = transformers.AlbertModel(transformers.AlbertConfig(
+        hidden_size=32, embedding_size=16, num_hidden_layers=4, num_attention_heads=2,
+        intermediate_size=48, vocab_size=VOCABULARY))
+    assert len(linear_layers(albert)) == 6
+    albert.encoder.again = torch.nn.ModuleList(albert.encoder.albert_layer_groups)
+    assert len(linear_layers(albert)) == 6
 
 
 def test_the_embedded_model_has_36_layers_and_a_tokenizer():

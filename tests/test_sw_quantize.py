@@ -19,6 +19,7 @@ from cimforge_sw.models import linear_layers, load_model, weight_matrix
 from cimforge_sw.plan import Plan
 from cimforge_sw.prune import prune
 from cimforge_sw.quantize import (
+    QuantByWeight,
     QuantizedLinear,
     QuantLinear,
     capture_inputs,
@@ -119,6 +120,20 @@ def test_the_whole_model_runs_on_integers_and_stays_close(pruned):
         expected, got = model.model.module(input_ids=ids)[0], module(input_ids=ids)[0]
     assert not torch.equal(expected, got)
     assert float((expected - got).norm() / expected.norm()) < 0.1
+
+
+def test_a_layer_used_through_its_weight_runs_on_integers(tmp_path):
+    model, rows = load_model(save_tiny("mamba", tmp_path)), token_rows()[:2]
+    stats = calibrate(model, rows)
+    quantized = quantize(prune(model, Plan.uniform("2:4"), stats), stats)
+    name = "backbone.layers.1.mixer.dt_proj"
+    layer, replaced = quantized.layers[name], quantized_model(quantized).get_submodule(name)
+    assert isinstance(replaced, QuantByWeight)
+    x_q = capture_inputs(quantized, rows, [name])[name]
+    assert x_q.shape == (sum(map(len, rows)), 8)
+    x = torch.randn(2, 5, 8, generator=torch.Generator().manual_seed(1))
+    out = (replaced.weight @ x.transpose(1, 2)).transpose(1, 2) + replaced.bias
+    assert np.array_equal(out.reshape(10, -1).numpy(), layer.forward(x.reshape(10, -1).numpy()))
 
 
 def test_captured_inputs_are_what_each_layer_is_given(pruned):

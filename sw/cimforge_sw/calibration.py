@@ -1,18 +1,20 @@
 """Calibration: what every linear layer sees on real text, as norms and ranges of its inputs."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from cimforge.spec.errors import DataError
+from cimforge_sw.blocks import Blocks
 from cimforge_sw.layers import linear_layers, watch_inputs, weight_matrix
 from cimforge_sw.models import Model
 from cimforge_sw.tokens import Text, batches, encode
 
-__all__ = ["LayerStats", "Stats", "calibrate"]
+__all__ = ["Collector", "LayerStats", "Stats", "calibrate"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +63,47 @@ class _Accumulator:
         return LayerStats(self.squares.sqrt().float(), self.abs_max, self.tokens)
 
 
+class Collector:
+    """Statistics of some layers, from whatever runs while it watches.
+
+    Parameters
+    ----------
+    module : nn.Module
+        A whole model.
+    layers : dict of str to int
+        Inputs K of each layer, by name.
+    """
+
+    def __init__(self, module: nn.Module, layers: dict[str, int]):
+        self._module = module
+        self._sums = {name: _Accumulator(inputs) for name, inputs in layers.items()}
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Count every use of the layers; NaN or infinite inputs are a DataError that names one."""
+        with watch_inputs(self._module, self._sums, self._see):
+            yield
+
+    def _see(self, name: str, x: Tensor) -> None:
+        self._sums[name].see(x)
+        if not torch.isfinite(self._sums[name].squares).all():
+            raise DataError(f"{name}: NaN or infinite activations at its input")
+
+    def finish(self) -> dict[str, LayerStats]:
+        """Return the statistics.
+
+        Raises
+        ------
+        DataError
+            Names the layers that nothing reached.
+        """
+        unreached = [name for name, entry in self._sums.items() if not entry.tokens]
+        if unreached:
+            raise DataError(f"calibration never reached {len(unreached)} layer(s): "
+                            f"{', '.join(unreached)}; exclude them or give text that does")
+        return {name: entry.finish() for name, entry in self._sums.items()}
+
+
 def calibrate(model: Model, texts: Iterable[Text], *, max_tokens: int | None = None,
               exclude: Sequence[str] = (), batch_tokens: int = 4096,
               progress: Callable[[int, int], None] | None = None) -> Stats:
@@ -77,7 +120,7 @@ def calibrate(model: Model, texts: Iterable[Text], *, max_tokens: int | None = N
     max_tokens : int, optional
         Stop taking texts once they hold this many tokens.
     exclude : sequence of str
-        Globs of layers that need no statistics, such as those never called as a module.
+        Globs of layers that need no statistics, such as those that stay dense.
     batch_tokens : int
         Tokens that run at once: bounds the memory of activations.
     progress : callable(done, total), optional
@@ -92,25 +135,16 @@ def calibrate(model: Model, texts: Iterable[Text], *, max_tokens: int | None = N
     DataError
         Unusable texts (`encode`), NaN or infinite activations, or layers the text never reached.
     """
-    layers = {name: layer for name, layer in linear_layers(model.module).items()
+    layers = {name: weight_matrix(layer).shape[1]
+              for name, layer in linear_layers(model.module).items()
               if not any(fnmatchcase(name, glob) for glob in exclude)}
-    sums = {name: _Accumulator(weight_matrix(layer).shape[1]) for name, layer in layers.items()}
-
-    def see(name: str, x: Tensor) -> None:
-        sums[name].see(x)
-        if not torch.isfinite(sums[name].squares).all():
-            raise DataError(f"{name}: NaN or infinite activations at its input")
-
+    collector, blocks = Collector(model.module, layers), Blocks(model.module)
     rows = encode(model, texts, max_tokens)
     done, total = 0, sum(map(len, rows))
-    with torch.inference_mode(), watch_inputs(layers, see):
+    with collector.watching():
         for _, ids in batches(rows, batch_tokens):
-            model.module(input_ids=ids)
+            blocks.run(ids)
             done += ids.numel()
             if progress is not None:
                 progress(done, total)
-    unreached = [name for name, entry in sums.items() if not entry.tokens]
-    if unreached:
-        raise DataError(f"calibration never reached {len(unreached)} layer(s): "
-                        f"{', '.join(unreached)}; exclude them or give text that does")
-    return Stats({name: entry.finish() for name, entry in sums.items()}, len(rows), total)
+    return Stats(collector.finish(), len(rows), total)

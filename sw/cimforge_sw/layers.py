@@ -1,15 +1,17 @@
 """Linear layers of any transformer, by one rule, as [O, K] weights whatever class holds them."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+from transformers.models.mamba.modeling_mamba import MambaMixer
 from transformers.pytorch_utils import Conv1D
 
 from cimforge.spec.errors import DataError
 
-__all__ = ["bias_vector", "block_lists", "linear_layers", "replace_layer", "watch_inputs",
-           "weight_matrix"]
+__all__ = ["bias_vector", "block_lists", "linear_layers", "replace_layer", "used_by_weight",
+           "watch_inputs", "weight_matrix"]
 
 _LINEAR = (nn.Linear, Conv1D)
 
@@ -35,6 +37,7 @@ def linear_layers(module: nn.Module) -> dict[str, nn.Module]:
 
     The repeated blocks are the outermost ``nn.ModuleList`` whose elements hold linear layers (both
     of them in an encoder-decoder model), so embeddings, poolers and heads stay out in any family.
+    A layer that runs in several places (ALBERT) is one layer, under its first name.
 
     Parameters
     ----------
@@ -49,13 +52,21 @@ def linear_layers(module: nn.Module) -> dict[str, nn.Module]:
     Raises
     ------
     DataError
-        No repeated blocks, so nothing says which layers count.
+        No repeated blocks, so nothing says which layers count; or two layers that share one weight,
+        which one mask cannot serve: their inputs differ.
     """
     found: dict[str, nn.Module] = {}
+    owners: dict[int, str] = {}  # of each weight, by the identity of its parameter
+    seen: set[nn.Module] = set()
     for path, blocks in block_lists(module):
-        for name, part in blocks.named_modules(prefix=path):
-            if isinstance(part, _LINEAR):
-                found[name] = part
+        for name, part in blocks.named_modules(memo=seen, prefix=path):
+            if not isinstance(part, _LINEAR):
+                continue
+            owner = owners.setdefault(id(part.weight), name)
+            if owner != name:
+                raise DataError(f"{owner} and {name} are two layers that share one weight; "
+                                "cimforge prunes only layers with a weight of their own")
+            found[name] = part
     if not found:
         raise DataError(f"{type(module).__name__} has no nn.ModuleList of blocks with linear "
                         "layers; cimforge prunes repeated transformer blocks")
@@ -85,18 +96,50 @@ def replace_layer(module: nn.Module, name: str, layer: nn.Module) -> None:
     setattr(module.get_submodule(parent), attribute, layer)
 
 
-@contextmanager
-def watch_inputs(layers: dict[str, nn.Module],
-                 see: Callable[[str, Tensor], None]) -> Iterator[None]:
-    """Call ``see(name, x)`` with the input of every call of a layer, x flattened to [T, K]."""
-    def hook_of(name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
-        def hook(_: nn.Module, args: tuple[Tensor, ...]) -> None:
-            see(name, args[0].detach().reshape(-1, args[0].shape[-1]))
-        return hook
+def used_by_weight(module: nn.Module, name: str) -> bool:
+    """Tell whether a layer is never called: its owner multiplies by ``layer.weight`` itself.
 
-    handles = [layer.register_forward_pre_hook(hook_of(name)) for name, layer in layers.items()]
+    Mamba's mixer computes ``dt_proj.weight @ time_step`` and adds ``dt_proj.bias`` later, in the
+    scan (transformers, ``MambaMixer.forward``). Nothing else is known to.
+    """
+    owner, _, attribute = name.rpartition(".")
+    return attribute == "dt_proj" and isinstance(module.get_submodule(owner), MambaMixer)
+
+
+@contextmanager
+def watch_inputs(module: nn.Module, names: Iterable[str],
+                 see: Callable[[str, Tensor], None]) -> Iterator[None]:
+    """Call ``see(name, x)`` with the input of every use of a layer, x flattened to [T, K].
+
+    Parameters
+    ----------
+    module : nn.Module
+        A whole model; its layers may have been replaced (`replace_layer`).
+    names : iterable of str
+        The layers to watch, as in `linear_layers`.
+    see : callable(name, x)
+        Called before the layer runs.
+    """
+    handles = [_watch(module, name, see) for name in names]
     try:
         yield
     finally:
         for handle in handles:
             handle.remove()
+
+
+def _watch(module: nn.Module, name: str, see: Callable[[str, Tensor], None]) -> RemovableHandle:
+    layer = module.get_submodule(name)
+
+    def before(_: nn.Module, args: tuple[Tensor, ...]) -> None:
+        see(name, args[0].detach().reshape(-1, args[0].shape[-1]))
+
+    if not used_by_weight(module, name):
+        return layer.register_forward_pre_hook(before)
+    mixer = module.get_submodule(name.rpartition(".")[0])
+
+    def after(_: nn.Module, __: tuple, out: Tensor) -> None:
+        rank = mixer.time_step_rank  # the first of x_proj's outputs are the time step, then B, C
+        see(name, out[..., :rank].detach().reshape(-1, rank))
+
+    return mixer.x_proj.register_forward_hook(after)

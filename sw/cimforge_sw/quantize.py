@@ -17,6 +17,7 @@ from cimforge_sw.layers import (
     bias_vector,
     linear_layers,
     replace_layer,
+    used_by_weight,
     watch_inputs,
     weight_matrix,
 )
@@ -24,8 +25,8 @@ from cimforge_sw.models import Model
 from cimforge_sw.prune import PrunedModel, check_groups
 from cimforge_sw.tokens import Text, batches, encode
 
-__all__ = ["QuantLinear", "QuantizedLinear", "QuantizedModel", "capture_inputs", "quantize",
-           "quantized_model", "requantize_params"]
+__all__ = ["QuantByWeight", "QuantLinear", "QuantizedLinear", "QuantizedModel", "capture_inputs",
+           "quantize", "quantized_model", "requantize_params"]
 
 _ACC_MAX = (1 << 31) - 1
 
@@ -113,10 +114,53 @@ class QuantLinear(nn.Module):
         """Return float32 [..., K] as the int8 the hardware would be given."""
         return quantize_tensor(x, self.act_scale, self.largest)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def product(self, x: Tensor) -> Tensor:
+        """Return the layer's output [..., O] without its bias, of float32 [..., K]."""
         x_q = self.quantize_input(x).reshape(-1, x.shape[-1])
-        out = int_product(x_q, self.weight).float() * self.scale + self.bias
+        out = int_product(x_q, self.weight).float() * self.scale
         return out.reshape(*x.shape[:-1], len(self.bias))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.product(x) + self.bias
+
+
+class _LeftFactor:
+    """Stands for the weight [O, K] of a `QuantLinear` on the left of ``@``, and nowhere else."""
+
+    def __init__(self, linear: QuantLinear):
+        self._linear = linear
+
+    def __matmul__(self, x: Tensor) -> Tensor:
+        """Return float32 [..., O, T] of float32 [..., K, T], computed on integers."""
+        return self._linear.product(x.transpose(-1, -2)).transpose(-1, -2)
+
+
+class QuantByWeight(nn.Module):
+    """In the place of a layer that its owner uses as ``layer.weight @ x`` and ``layer.bias``.
+
+    The same integers as `QuantLinear`; adding the bias is left to the owner, as it was.
+
+    Parameters
+    ----------
+    layer : QuantizedLinear
+        Its arrays are shared, not copied.
+    """
+
+    def __init__(self, layer: QuantizedLinear):
+        super().__init__()
+        self.linear = QuantLinear(layer)
+
+    @property
+    def weight(self) -> _LeftFactor:
+        return _LeftFactor(self.linear)
+
+    @property
+    def bias(self) -> Tensor:
+        return self.linear.bias
+
+    def quantize_input(self, x: Tensor) -> Tensor:
+        """Return float32 [..., K] as the int8 the hardware would be given."""
+        return self.linear.quantize_input(x)
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,10 +230,14 @@ def _step(scale: Tensor) -> Tensor:
 
 
 def quantized_model(quantized: QuantizedModel) -> nn.Module:
-    """Return a copy of the module with a `QuantLinear` in the place of every linear layer."""
+    """Return a copy of the module with integer layers in the place of the linear ones.
+
+    Each is a `QuantLinear`, or a `QuantByWeight` where the model uses the weight without a call.
+    """
     module = copy.deepcopy(quantized.pruned.model.module)
     for name, layer in quantized.layers.items():
-        replace_layer(module, name, QuantLinear(layer))
+        kind = QuantByWeight if used_by_weight(module, name) else QuantLinear
+        replace_layer(module, name, kind(layer))
     return module
 
 
@@ -224,8 +272,11 @@ def capture_inputs(quantized: QuantizedModel, texts: Iterable[Text],
     watched = {name: model.module.get_submodule(name) for name in chosen}
     seen: dict[str, list[Tensor]] = {name: [] for name in chosen}
     rows = encode(model, texts)
-    with torch.inference_mode(), watch_inputs(
-            watched, lambda name, x: seen[name].append(watched[name].quantize_input(x))):
+
+    def see(name: str, x: Tensor) -> None:
+        seen[name].append(watched[name].quantize_input(x))
+
+    with torch.inference_mode(), watch_inputs(model.module, chosen, see):
         for row in rows:
             for _, ids in batches([row]):
                 model.module(input_ids=ids)
