@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from cimforge.spec.errors import ConfigError, DataError
 from cimforge.spec.pattern import NmPattern, group_counts
-from cimforge_sw.masks import nm_mask, wanda_score
+from cimforge_sw.masks import nm_mask, nm_ranks
+from cimforge_sw.scores import wanda_score
 
 PATTERNS = st.sampled_from(["1:2", "2:4", "4:8", "1:4", "2:8", "3:8", "7:8", "5:16", "3:5", "2:20"])
 SHAPES = st.tuples(st.integers(1, 11), st.integers(1, 45))
@@ -144,6 +145,65 @@ def test_bad_input_is_refused(score, pattern, options, error, message):
         nm_mask(score, NmPattern.parse(pattern), **options)
 
 
-def test_norms_of_another_layer_are_refused():
-    with pytest.raises(DataError, match=r"not \[4, 8\] and \[4\]"):
-        wanda_score(torch.ones(4, 8), torch.ones(4))
+@quick
+@given(SHAPES, st.sampled_from([1, 2, 3, 4, 8, 16, 20, 40]), st.integers(0, 2**31),
+       st.sampled_from([2, 1000]))
+def test_ranks_are_masks_of_every_n(shape, m, seed, levels):
+    score = scores(shape, seed, levels)
+    ranks = nm_ranks(score, m)
+    assert ranks.dtype == torch.uint8
+    for n in range(1, m + 1):
+        assert np.array_equal((ranks < n).numpy(), slow_mask(score.numpy(), n, m))
+        assert torch.equal(ranks < n, nm_mask(score, NmPattern(n, m)))
+
+
+@pytest.fixture
+def threads():
+    """Let a test set the number of threads; put it back afterwards."""
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("granularity", ["free", "share4", "tile"])
+def test_chunks_and_threads_leave_no_trace(granularity, threads):
+    score = torch.rand(301, 1501, generator=torch.Generator().manual_seed(5))  # several chunks
+    pattern, tile = NmPattern(3, 8), 32
+    masks = []
+    for count in (1, 3):
+        threads(count)
+        masks.append(nm_mask(score, pattern, granularity, tile))
+    assert torch.equal(*masks)
+    parts = [nm_mask(part, pattern, granularity, tile) for part in score.split(tile)]
+    assert torch.equal(masks[0], torch.cat(parts))
+    assert torch.equal(nm_ranks(score, 8), torch.cat([nm_ranks(row, 8) for row in score.split(1)]))
+
+
+@pytest.mark.parametrize("shape", [(0, 8), (3, 0)])
+def test_nothing_has_an_empty_mask(shape):
+    assert nm_mask(torch.ones(shape), NmPattern(2, 4)).shape == shape
+    assert nm_ranks(torch.ones(shape), 4).shape == shape
+
+
+def test_half_precision_is_ranked_exactly():
+    score = scores((9, 24), 1, 50)
+    assert torch.equal(nm_mask(score.bfloat16(), NmPattern(3, 8)), nm_mask(score, NmPattern(3, 8)))
+
+
+def test_nan_is_named_by_its_place_in_the_whole_matrix():
+    score = torch.ones(400, 1000)
+    score[333, 777] = torch.nan
+    for rank in (lambda: nm_mask(score, NmPattern(2, 4)), lambda: nm_ranks(score, 4)):
+        with pytest.raises(DataError, match=r"score\[333, 777\] is NaN"):
+            rank()
+
+
+@pytest.mark.parametrize("m", [0, 257])
+def test_ranks_out_of_range_are_refused(m):
+    with pytest.raises(ConfigError, match=f"ranks need 1 <= M <= 256, not {m}"):
+        nm_ranks(torch.ones(2, 8), m)
+
+
+def test_ranks_fill_their_byte():
+    score = torch.arange(256.0).reshape(1, -1)
+    assert nm_ranks(score, 256).tolist() == [list(range(255, -1, -1))]

@@ -11,10 +11,11 @@ from sw_checkpoints import FAMILIES, save_tiny, token_rows
 from cimforge.spec.errors import DataError
 from cimforge.spec.pattern import NmPattern, group_counts
 from cimforge_sw.calibration import calibrate
-from cimforge_sw.masks import nm_mask, wanda_score
+from cimforge_sw.masks import nm_mask
 from cimforge_sw.models import linear_layers, load_model, weight_matrix
 from cimforge_sw.plan import Plan
 from cimforge_sw.prune import check_groups, prune
+from cimforge_sw.scores import wanda_score
 
 
 @pytest.fixture(params=FAMILIES)

@@ -10,9 +10,10 @@ from cimforge.spec.errors import DataError
 from cimforge.spec.pattern import NmPattern, group_counts
 from cimforge_sw.calibration import Stats
 from cimforge_sw.layers import linear_layers, weight_matrix
-from cimforge_sw.masks import nm_mask, wanda_score
+from cimforge_sw.masks import nm_mask
 from cimforge_sw.models import Model
 from cimforge_sw.plan import Plan
+from cimforge_sw.scores import wanda_score
 
 __all__ = ["PrunedModel", "check_groups", "prune", "sparsity"]
 
