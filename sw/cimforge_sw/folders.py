@@ -1,0 +1,50 @@
+"""Output folders that are either there and whole, or not there."""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from cimforge.spec.errors import DataError
+
+__all__ = ["check_new", "new_folder"]
+
+
+def check_new(path: Path) -> None:
+    """Refuse an output path where something is: nothing is ever overwritten or mixed.
+
+    Raises
+    ------
+    DataError
+        A file, or a folder that is not empty.
+    """
+    if path.is_dir():
+        if any(path.iterdir()):
+            raise DataError(f"{path}: already there and not empty; expected a new folder")
+    elif path.exists():
+        raise DataError(f"{path}: a file; expected a new folder")
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Yield a temporary folder beside ``path`` that takes its name when the block ends well.
+
+    Raises
+    ------
+    DataError
+        Something is at ``path`` already, or the file system refuses; nothing is left behind.
+    """
+    check_new(path)
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+        yield temporary
+        temporary.chmod(0o755)
+        temporary.rename(path)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written: {error.strerror or error}") from error
+    finally:
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)

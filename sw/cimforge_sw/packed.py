@@ -1,0 +1,146 @@
+"""Pruned models on disk: packed N:M, and as dense checkpoints that any tool can read."""
+
+import copy
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from transformers.pytorch_utils import Conv1D
+
+from cimforge.spec.errors import DataError
+from cimforge_sw.checkpoint import PACKED, check_folder
+from cimforge_sw.folders import new_folder
+from cimforge_sw.layers import linear_layers, weight_matrix
+from cimforge_sw.models import model_from, quiet
+from cimforge_sw.packed_file import PackedFile, PackedLayer, read_packed, write_packed
+from cimforge_sw.packed_layer import PackedShape
+from cimforge_sw.plan import Plan
+from cimforge_sw.prune import PrunedModel, sparsity
+
+__all__ = ["load_packed", "save_packed", "save_pruned"]
+
+_PLAN = "plan.yaml"
+
+
+def save_pruned(pruned: PrunedModel, folder: str | Path) -> None:
+    """Write a pruned model as a dense checkpoint with zeros, which `load_model` reads.
+
+    Parameters
+    ----------
+    pruned : PrunedModel
+    folder : str or Path
+        Must be new or empty. Gets what ``save_pretrained`` of the model and of its tokenizer
+        writes, and ``plan.yaml``.
+
+    Raises
+    ------
+    DataError
+        The folder is in use, or cannot be written; nothing is left behind.
+    """
+    with new_folder(Path(folder)) as temporary:
+        with quiet():
+            pruned.model.module.save_pretrained(temporary)
+        _save_rest(pruned, temporary)
+
+
+def save_packed(pruned: PrunedModel, folder: str | Path,
+                dtype: torch.dtype | None = None) -> None:
+    """Write a pruned model as packed N:M safetensors (``docs/formats.md``).
+
+    Parameters
+    ----------
+    pruned : PrunedModel
+        Its masks say which weights are kept; a kept weight that is 0 stays a kept one.
+    folder : str or Path
+        Must be new or empty. Gets ``model.packed.safetensors``, ``config.json``, the tokenizer's
+        files and ``plan.yaml``; both `load_packed` and `load_model` read it.
+    dtype : torch.dtype, optional
+        Type of the floating-point tensors in the file, such as that of the checkpoint the model
+        came from; by default what the model has in memory, float32.
+
+    Raises
+    ------
+    DataError
+        The folder is in use or cannot be written, a mask that does not keep N of every M, or
+        weights that ``dtype`` cannot hold exactly; nothing is left behind.
+    """
+    module = pruned.model.module
+    layers = {}
+    for name, layer in linear_layers(module).items():
+        pattern, weight = pruned.patterns[name], weight_matrix(layer)
+        if pattern.n < pattern.m:
+            kind = str(dtype or weight.dtype).removeprefix("torch.")
+            shape = PackedShape(weight.shape[0], weight.shape[1], pattern)
+            layers[name] = PackedLayer(shape, kind, isinstance(layer, Conv1D))
+    tensors = {name: _cast(name, tensor, dtype) for name, tensor in _state(module).items()}
+    with new_folder(Path(folder)) as temporary:
+        write_packed(temporary / PACKED, PackedFile(tensors, pruned.masks, layers))
+        config = copy.deepcopy(module.config)
+        config.architectures = [type(module).__name__]
+        config.save_pretrained(temporary)
+        generation = getattr(module, "generation_config", None)
+        if generation is not None:
+            generation.save_pretrained(temporary)
+        _save_rest(pruned, temporary)
+
+
+def _save_rest(pruned: PrunedModel, folder: Path) -> None:
+    if pruned.model.tokenizer is not None:
+        pruned.model.tokenizer.save_pretrained(folder)
+    pruned.plan.save(folder / _PLAN)
+
+
+def _state(module: nn.Module) -> dict[str, Tensor]:
+    """Return parameters and persistent buffers, tied ones under their first name only."""
+    found: dict[int, tuple[str, Tensor]] = {}
+    for name, tensor in module.state_dict(keep_vars=True).items():
+        found.setdefault(id(tensor), (name, tensor.detach()))
+    return dict(found.values())
+
+
+def _cast(name: str, tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
+    if dtype is None or not tensor.is_floating_point():
+        return tensor
+    cast = tensor.to(dtype)
+    if not torch.equal(cast.to(tensor.dtype), tensor):
+        raise DataError(f"{name}: {dtype} cannot hold these weights exactly; leave out dtype to "
+                        f"store {tensor.dtype}")
+    return cast
+
+
+def load_packed(folder: str | Path) -> PrunedModel:
+    """Read what `save_packed` wrote: every tensor, mask and pattern as it was, in float32.
+
+    Parameters
+    ----------
+    folder : str or Path
+
+    Returns
+    -------
+    PrunedModel
+        Removed weights are 0; ``model.digest`` is that of the packed file.
+
+    Raises
+    ------
+    DataError
+        No packed checkpoint, a damaged file (`read_packed`), a plan that is missing or that says
+        something else than the file, or weights of another architecture; names the place.
+    """
+    folder = Path(folder)
+    files = check_folder(folder)
+    if files != [folder / PACKED]:
+        raise DataError(f"{folder}: a dense checkpoint; expected {PACKED}")
+    packed = read_packed(folder / PACKED)
+    model = model_from(str(folder), folder, files, packed.tensors)
+    plan = Plan.load(folder / _PLAN)
+    weights = {name: weight_matrix(layer) for name, layer in linear_layers(model.module).items()}
+    patterns = plan.resolve(weights)
+    masks = {}
+    for name, pattern in patterns.items():
+        entry = packed.layers.get(name)
+        stored = "dense" if entry is None else str(entry.shape.pattern)
+        if stored != ("dense" if pattern.n == pattern.m else str(pattern)):
+            raise DataError(f"{folder / _PLAN}: {name} is planned {pattern}, but {PACKED} holds it "
+                            f"{stored}")
+        masks[name] = packed.masks.get(name, torch.ones(weights[name].shape, dtype=torch.bool))
+    return PrunedModel(model, masks, patterns, plan, sparsity(weights))

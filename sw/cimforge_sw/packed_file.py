@@ -1,0 +1,157 @@
+"""The packed N:M file: a safetensors file whose pruned layers are values and index.
+
+The format is specified in ``docs/formats.md``.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from cimforge.spec.errors import ConfigError, DataError
+from cimforge.spec.pattern import NmPattern
+from cimforge_sw.packed_layer import PackedShape, pack_layer, unpack_layer
+
+__all__ = ["PACKED_FORMAT", "PACKED_VERSION", "PackedFile", "PackedLayer", "read_packed",
+           "write_packed"]
+
+PACKED_FORMAT = "cimforge-nm"
+PACKED_VERSION = "1"
+_KEYS = {"n", "m", "inputs", "outputs", "dtype", "transposed"}
+
+
+@dataclass(frozen=True)
+class PackedLayer:
+    """What the metadata says of a pruned layer.
+
+    Parameters
+    ----------
+    shape : PackedShape
+    dtype : str
+        Of the values, as torch names it, such as ``"float32"``.
+    transposed : bool
+        The model's parameter is [K, O] (``Conv1D``), the packed matrix its transpose.
+    """
+
+    shape: PackedShape
+    dtype: str
+    transposed: bool
+
+
+@dataclass(frozen=True, eq=False)
+class PackedFile:
+    """A packed file in memory, unpacked.
+
+    Parameters
+    ----------
+    tensors : dict of str to Tensor
+        As a dense checkpoint has them: ``<layer>.weight`` in the place of values and index.
+    masks : dict of str to Tensor of bool, shape (O, K)
+        Of the pruned layers.
+    layers : dict of str to PackedLayer
+    """
+
+    tensors: dict[str, Tensor]
+    masks: dict[str, Tensor]
+    layers: dict[str, PackedLayer]
+
+
+def _matrix(weight: Tensor, transposed: bool) -> Tensor:
+    return weight.T if transposed else weight
+
+
+def write_packed(path: Path, content: PackedFile) -> None:
+    """Write a packed file, not atomically: `save_packed` renames the folder around it.
+
+    Raises
+    ------
+    DataError
+        A mask that keeps more or fewer than N in a group (`pack_layer`).
+    """
+    tensors = dict(content.tensors)
+    described = {}
+    for name, layer in content.layers.items():
+        weight = _matrix(tensors.pop(f"{name}.weight"), layer.transposed)
+        tensors[f"{name}.values"], tensors[f"{name}.index"] = pack_layer(
+            name, weight, content.masks[name], layer.shape.pattern)
+        described[name] = {
+            "n": layer.shape.pattern.n, "m": layer.shape.pattern.m, "inputs": layer.shape.inputs,
+            "outputs": layer.shape.outputs, "dtype": layer.dtype, "transposed": layer.transposed}
+    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path, metadata={
+        "format": PACKED_FORMAT, "version": PACKED_VERSION, "layers": json.dumps(described)})
+
+
+def read_packed(path: Path) -> PackedFile:
+    """Read and unpack a packed file, layer by layer.
+
+    Raises
+    ------
+    DataError
+        Truncated, another format or version, a layer without its tensors, tensors that do not
+        fit the metadata, or a damaged index; names the file and the layer.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            layers = _layers(path, file.metadata() or {})
+            # Copies: a mapped tensor would change, or end the process, with its file.
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}
+    except (SafetensorError, OSError) as error:
+        raise DataError(f"{path}: truncated or damaged safetensors: {error}") from error
+    masks = {}
+    for name, layer in layers.items():
+        try:
+            weight, masks[name] = _take(name, layer, tensors)
+        except DataError as error:
+            raise DataError(f"{path}: {error}") from error
+        tensors[f"{name}.weight"] = _matrix(weight, layer.transposed).contiguous()
+    return PackedFile(tensors, masks, layers)
+
+
+def _take(name: str, layer: PackedLayer, tensors: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+    for part in ("values", "index"):
+        if f"{name}.{part}" not in tensors:
+            raise DataError(f"{name}: the metadata has this layer, but the file has no tensor "
+                            f"'{name}.{part}'")
+    values, index = tensors.pop(f"{name}.values"), tensors.pop(f"{name}.index")
+    if values.dtype != getattr(torch, layer.dtype, None):
+        raise DataError(f"{name}: expected values of {layer.dtype}, not {values.dtype}")
+    return unpack_layer(name, values, index, layer.shape)
+
+
+def _layers(path: Path, metadata: dict[str, str]) -> dict[str, PackedLayer]:
+    if metadata.get("format") != PACKED_FORMAT:
+        raise DataError(f"{path}: expected the format {PACKED_FORMAT!r} in the metadata, "
+                        f"not {metadata.get('format')!r}")
+    if metadata.get("version") != PACKED_VERSION:
+        raise DataError(f"{path}: version {metadata.get('version')!r} of {PACKED_FORMAT}; this "
+                        f"cimforge reads version {PACKED_VERSION!r}")
+    try:
+        raw = json.loads(metadata.get("layers", ""))
+    except ValueError as error:
+        raise DataError(f"{path}: 'layers' of the metadata is not JSON: {error}") from error
+    if not isinstance(raw, dict):
+        raise DataError(f"{path}: expected an object by layer name as 'layers' of the metadata")
+    return {name: _layer(f"{path}: layer {name!r}", entry) for name, entry in raw.items()}
+
+
+def _layer(where: str, entry: Any) -> PackedLayer:
+    if not isinstance(entry, dict) or entry.keys() != _KEYS:
+        raise DataError(f"{where}: expected exactly {', '.join(sorted(_KEYS))} in the metadata")
+    sizes = [entry["outputs"], entry["inputs"]]
+    if not all(isinstance(size, int) and size > 0 for size in sizes):
+        raise DataError(f"{where}: expected positive integers as outputs and inputs, not {sizes}")
+    try:
+        pattern = NmPattern(entry["n"], entry["m"])
+    except ConfigError as error:
+        raise DataError(f"{where}: {error}") from error
+    if pattern.n == pattern.m:
+        raise DataError(f"{where}: {pattern} is dense, and dense layers are not packed")
+    if not isinstance(entry["dtype"], str) or not isinstance(entry["transposed"], bool):
+        raise DataError(f"{where}: expected a text as dtype and true or false as transposed")
+    shape = PackedShape(entry["outputs"], entry["inputs"], pattern)
+    return PackedLayer(shape, entry["dtype"], entry["transposed"])
