@@ -39,8 +39,10 @@ class Model:
 
     def load(self, payload: int) -> None:
         assert self.task, "a beat was taken without a task"
-        row = self.rows.setdefault(self.task["row"], np.zeros(
-            CONFIG.window_beats * CONFIG.act_lanes, dtype=np.int64))
+        if self.beat == 0:  # the first beat clears the lanes beyond it
+            self.rows[self.task["row"]] = np.zeros(
+                CONFIG.window_beats * CONFIG.act_lanes, dtype=np.int64)
+        row = self.rows[self.task["row"]]
         acts = unpack_acts(CONFIG, beats_of([payload], CONFIG.act_port_bits))
         row[self.beat * CONFIG.act_lanes:][:CONFIG.act_lanes] = acts[0]
         self.beat += 1

@@ -181,7 +181,7 @@ def test_one_wrong_weight_is_seen():
     assert (wrong.y != replay(TINY, program, x).y).any()
 
 
-def test_a_narrow_load_keeps_the_rest_of_a_window():
+def test_a_narrow_load_zeroes_the_rest_of_a_window():
     config = TINY.replace(act_port_bits=32)  # four inputs per beat
     rng = np.random.default_rng(8)
     layer = random_layer(config, Mode(2, 4, 2), rng, tokens=1)
@@ -190,7 +190,7 @@ def test_a_narrow_load_keeps_the_rest_of_a_window():
     commands = [program.commands[0], load, *program.commands[1:]]
     windows = np.concatenate([program.windows, [[0, 12, 4]]])
     x = random_inputs(config, program, rng)
-    seen = x.copy()
+    seen = np.zeros_like(x)
     seen[:, :4] = x[:, 12:]
     result = replay(config, edited(program, commands=commands, windows=windows), x)
     assert (result.y == layer.expected(config, seen)).all()

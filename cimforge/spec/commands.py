@@ -75,6 +75,7 @@ class LoadSelects:
 class LoadActs:
     """Write ``count`` windows of ``beats`` beats each into the activation buffer from ``row``.
 
+    Inputs of a window past its beats become zero.
     Waits until every earlier Compute has read its windows; later ones wait, window by window.
     """
 

@@ -1,7 +1,8 @@
 """The tile in program order: commands and input streams in, results out, errors kept.
 
-Nothing here knows about cycles; ``cimforge.spec.timing`` does. Memories are zero at reset, windows
-keep what a narrower ``LoadActs`` does not write, and ``clear`` leaves memories alone.
+Nothing here knows about cycles; ``cimforge.spec.timing`` does. Memories are zero at reset, what the
+beats of a ``LoadActs`` do not reach of their windows becomes zero, and ``clear`` leaves memories
+alone.
 """
 
 from dataclasses import asdict, dataclass
@@ -143,6 +144,7 @@ class Tile:
             beats = self._next("activation", command.count * command.beats)
             block = unpack_acts(self.config, beats).reshape(command.count, -1)
             rows = slice(command.row, command.row + command.count)
+            self._windows[rows] = 0  # what the beats do not reach
             self._windows[rows, :block.shape[1]] = block
         elif isinstance(command, Compute):
             self._compute(command)

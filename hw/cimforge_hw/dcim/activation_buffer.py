@@ -23,6 +23,8 @@ class ActivationBuffer(wiring.Component):
 
     ``task`` is taken when idle; from the next cycle a beat of ``acts`` is taken whenever it is
     valid. A window can be read from the cycle after its last beat; until then it is pending.
+    The first beat of a window also writes zeros to the lanes beyond it, so that inputs that its
+    beats do not reach are zero, whatever was there.
     ``window`` shows the row read by the last cycle with ``read_en``.
 
     Parameters
@@ -95,13 +97,17 @@ class ActivationBuffer(wiring.Component):
 
     def _memory(self, m: Module, platform, row, beat: Signal):
         cfg = self._config
+        first = beat == 0
+        # Memories wake up unknown, and an unknown activation times a zero weight is unknown in a
+        # four-state simulator: no lane of a window may stay unwritten.
+        beyond = Mux(first, 0, self.acts.payload)
         read = []
         for i in range(cfg.window_beats):
             lane = place(m, f"lane_{i}", WindowLane, cfg, platform)
             m.d.comb += [
-                lane.write_en.eq(self.loading & (beat == i)),
+                lane.write_en.eq(self.loading & (first | (beat == i))),
                 lane.write_row.eq(row),
-                lane.write_data.eq(self.acts.payload),
+                lane.write_data.eq(beyond if i else self.acts.payload),
                 lane.read_en.eq(self.read_en),
                 lane.read_row.eq(self.read_row),
             ]
