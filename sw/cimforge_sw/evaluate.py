@@ -1,5 +1,6 @@
-"""Scores of a model: how far its sentence embeddings are from the dense model's."""
+"""Scores of a model: its sentence embeddings beside the dense model's, or its bits per byte."""
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -7,9 +8,9 @@ from torch import Tensor
 
 from cimforge.spec.errors import DataError
 from cimforge_sw.models import Model
-from cimforge_sw.tokens import Text, batches, encode
+from cimforge_sw.tokens import Text, batches, context_length, encode, whole_rows
 
-__all__ = ["cosine_to", "embed"]
+__all__ = ["bits_per_byte", "cosine_to", "embed"]
 
 
 def embed(model: Model, texts: Sequence[Text], batch_tokens: int = 4096) -> Tensor:
@@ -43,3 +44,40 @@ def embed(model: Model, texts: Sequence[Text], batch_tokens: int = 4096) -> Tens
 def cosine_to(reference: Model, other: Model, texts: Sequence[Text]) -> float:
     """Return the mean cosine of both models' embeddings of the same texts, in -1..1."""
     return float((embed(reference, texts) * embed(other, texts)).sum(-1).double().mean())
+
+
+def bits_per_byte(model: Model, texts: Sequence[str], batch_tokens: int = 4096) -> float:
+    """Return the bits a causal language model needs per byte of text: lower is better.
+
+    Texts longer than the context are cut into windows that overlap by one token, so that every
+    token but a text's first is predicted once; the first is, too, after the tokenizer's start
+    token, where it has one.
+
+    Parameters
+    ----------
+    model : Model
+        With logits and a tokenizer.
+    texts : sequence of str
+        Bytes are those of their UTF-8.
+    batch_tokens : int
+        Tokens that run at once.
+
+    Raises
+    ------
+    DataError
+        A model without logits or tokenizer, or no text.
+    """
+    window = context_length(model) + 1
+    rows = []
+    for row in whole_rows(model, texts):
+        rows += [row[at:at + window] for at in range(0, max(len(row) - 1, 1), window - 1)]
+    total = 0.0
+    with torch.inference_mode():
+        for _, ids in batches([row for row in rows if len(row) > 1], batch_tokens):
+            logits = getattr(model.module(input_ids=ids[:, :-1]), "logits", None)
+            if logits is None or logits.ndim != 3:
+                raise DataError(f"{model.name}: {type(model.module).__name__} predicts no next "
+                                "tokens, so it has no bits per byte")
+            total += float(torch.nn.functional.cross_entropy(
+                logits.flatten(0, 1), ids[:, 1:].flatten(), reduction="sum"))
+    return total / math.log(2) / sum(len(text.encode()) for text in texts)

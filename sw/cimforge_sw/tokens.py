@@ -9,7 +9,7 @@ from torch import Tensor
 from cimforge.spec.errors import DataError
 from cimforge_sw.models import Model
 
-__all__ = ["Text", "batches", "context_length", "encode"]
+__all__ = ["Text", "batches", "context_length", "encode", "whole_rows"]
 
 Text = str | Sequence[int]
 _UNLIMITED = 1 << 30  # tokenizers without a limit say 1e30
@@ -75,6 +75,24 @@ def _encode_one(model: Model, text: Text, number: int, limit: int) -> list[int]:
     if not all(0 <= token < vocabulary for token in row):
         raise DataError(f"text {number} has token ids outside 0..{vocabulary - 1}")
     return row
+
+
+def whole_rows(model: Model, texts: Sequence[str]) -> list[list[int]]:
+    """Tokenize texts in full, however long, after the tokenizer's start token where it has one.
+
+    Raises
+    ------
+    DataError
+        A model without tokenizer, or no text.
+    """
+    if model.tokenizer is None:
+        raise DataError(f"{model.name} ships no tokenizer, so it cannot read text")
+    if not texts:
+        raise DataError("expected at least one text, not none")
+    start = model.tokenizer.bos_token_id
+    head = [] if start is None else [start]
+    rows = model.tokenizer(list(texts), add_special_tokens=False, verbose=False)["input_ids"]
+    return [[*head, *row] for row in rows]
 
 
 def batches(rows: Sequence[Sequence[int]], batch_tokens: int = 4096

@@ -1,1 +1,20 @@
-"""A model zoo of our own, and how it was trained."""
+"""A model zoo of our own: small, useful language models of Python source, and their text."""
+
+from importlib.resources import files
+from pathlib import Path
+
+__all__ = ["zoo_folder", "zoo_names"]
+
+
+def _root() -> Path:
+    return Path(str(files("cimforge_sw.zoo"))) / "checkpoints"
+
+
+def zoo_names() -> list[str]:
+    """Return the names that ``load_model`` takes."""
+    return sorted(path.name for path in _root().glob("*") if (path / "config.json").is_file())
+
+
+def zoo_folder(name: str) -> Path | None:
+    """Return the checkpoint folder of a model of the zoo; None where there is none of that name."""
+    return _root() / name if name in zoo_names() else None

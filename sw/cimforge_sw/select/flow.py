@@ -1,0 +1,73 @@
+"""FLOW: N from how many outliers a layer has, M from how clustered they are.
+
+The published method (arXiv 2504.14365) as far as it is known; its objective is not, so the one
+here is ours: ``docs/pruning.md`` says what is whose.
+"""
+
+import numpy as np
+
+from cimforge.spec.errors import ConfigError
+from cimforge.spec.pattern import NmPattern
+from cimforge_sw.select.budget import DENSE, Budget, Selection
+
+__all__ = ["MODES", "PUBLISHED_CANDIDATES", "flow", "line_candidates"]
+
+#: The published kind of candidates; hardware that selects pairs has no others.
+PUBLISHED_CANDIDATES = tuple(
+    map(NmPattern.parse, ("1:1", "1:2", "2:4", "4:8", "1:4", "2:8", "1:8")))
+#: Weight of the distance of N, and of M, by what has priority.
+MODES = {"latency": (1.0, 4.0), "balanced": (1.0, 1.0), "accuracy": (4.0, 1.0)}
+
+
+def line_candidates(m: int = 8) -> tuple[NmPattern, ...]:
+    """Return N:m for every N, dense for N = m: what ``line`` hardware runs at no extra cost."""
+    return (*(NmPattern(n, m) for n in range(1, m)), DENSE)
+
+
+def _normalized(values: np.ndarray) -> np.ndarray:
+    """Return values in 0..1; one half where all are equal."""
+    width = np.ptp(values)
+    return (values - values.min()) / width if width else np.full(len(values), 0.5)
+
+
+def flow(budget: Budget, presence: np.ndarray, locality: np.ndarray,
+         mode: str = "balanced") -> Selection:
+    """Choose N and M of every layer by its outliers.
+
+    ``N* = 1 + 7 O`` and ``M* = 2**(1 + 2 D)`` with O and D normalized over the layers; the plan
+    minimizes ``sum_l share_l (a |N - N*| + b |M - M*|)`` under the target.
+
+    Parameters
+    ----------
+    budget : Budget
+    presence, locality : ndarray of float, shape (L,)
+        O and D of every layer, `outlier_stats`.
+    mode : str
+        ``"latency"`` (a < b), ``"balanced"`` (a = b) or ``"accuracy"`` (a > b, and no layer keeps
+        fewer than N* where the target allows that).
+
+    Raises
+    ------
+    ConfigError
+        Another mode.
+    """
+    if mode not in MODES:
+        raise ConfigError(f"mode must be one of {', '.join(MODES)}, not {mode!r}")
+    wanted_n = 1 + 7 * _normalized(presence)
+    wanted_m = 2 ** (1 + 2 * _normalized(locality))
+    n = np.array([pattern.n for pattern in budget.candidates], dtype=float)
+    m = np.array([pattern.m for pattern in budget.candidates], dtype=float)
+    a, b = MODES[mode]
+    cost = budget.share[:, None] * (a * np.abs(n - wanted_n[:, None])
+                                    + b * np.abs(m - wanted_m[:, None]))
+    choice = None
+    if mode == "accuracy":
+        enough = (n >= wanted_n[:, None]) | (m == 1)
+        if enough.any(axis=1).all():
+            choice = budget.solve(np.where(enough, cost, np.inf))
+    if choice is None:
+        choice = budget.solve(cost)
+    assert choice is not None  # the budget alone is feasible
+    return budget.selection(choice, "flow", mode=mode, presence=presence.tolist(),
+                            locality=locality.tolist(), wanted_n=wanted_n.tolist(),
+                            wanted_m=wanted_m.tolist())

@@ -1,0 +1,77 @@
+"""Trying patterns on a model: masks are made once, weights are switched in place."""
+
+import copy
+from collections.abc import Mapping
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from cimforge.spec.pattern import NmPattern
+from cimforge_sw.calibration import Stats
+from cimforge_sw.layers import linear_layers, weight_matrix
+from cimforge_sw.masks import nm_mask
+from cimforge_sw.models import Model
+from cimforge_sw.scores import wanda_score
+
+__all__ = ["Variants"]
+
+
+class Variants:
+    """A working copy of a model whose layers change pattern at the cost of one multiplication.
+
+    Parameters
+    ----------
+    model : Model
+        Stays as it is.
+    stats : Stats
+        Of the same model.
+    granularity, tile_cols : str, int
+        As `nm_mask` takes them.
+
+    Attributes
+    ----------
+    model : Model
+        The working copy, dense at first.
+    patterns : dict of str to NmPattern
+        What every layer has now.
+    """
+
+    def __init__(self, model: Model, stats: Stats, granularity: str = "free", tile_cols: int = 32):
+        self.model = replace(model, module=copy.deepcopy(model.module))
+        self._dense = {name: weight_matrix(layer)
+                       for name, layer in linear_layers(model.module).items()}
+        self._weights = {name: weight_matrix(layer)
+                         for name, layer in linear_layers(self.model.module).items()}
+        self._stats, self._sharing = stats, (granularity, tile_cols)
+        self._masks: dict[tuple[str, NmPattern], Tensor] = {}
+        self.patterns = dict.fromkeys(self._dense, NmPattern(1, 1))
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, int]]:
+        """(outputs, inputs) of every layer."""
+        return {name: (w.shape[0], w.shape[1]) for name, w in self._dense.items()}
+
+    def set(self, name: str, pattern: NmPattern) -> None:
+        """Give one layer a pattern."""
+        if self.patterns[name] == pattern:
+            return
+        dense = self._dense[name]
+        with torch.inference_mode():
+            if pattern.n == pattern.m:
+                self._weights[name].copy_(dense)
+            else:
+                torch.mul(dense, self._mask(name, pattern), out=self._weights[name])
+        self.patterns[name] = pattern
+
+    def apply(self, patterns: Mapping[str, NmPattern]) -> None:
+        """Give several layers theirs."""
+        for name, pattern in patterns.items():
+            self.set(name, pattern)
+
+    def _mask(self, name: str, pattern: NmPattern) -> Tensor:
+        key = name, pattern
+        if key not in self._masks:
+            score = wanda_score(self._dense[name], self._stats.layers[name].norm)
+            self._masks[key] = nm_mask(score, pattern, *self._sharing)
+        return self._masks[key]
