@@ -1,5 +1,8 @@
 """SparseGPT for any N:M: choose what stays and let it make up for what goes, column by column."""
 
+from collections.abc import Callable
+
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -103,22 +106,41 @@ def sparsegpt(weight: Tensor, gram: Tensor, pattern: NmPattern, *, granularity: 
     columns[dead] = 0
     mask = torch.zeros(inputs, weight.shape[0], dtype=torch.bool)
     step = max(block // m, 1) * m
+
+    def choose(score: Tensor) -> Tensor:
+        return nm_mask(score.T, pattern, granularity, tile_cols).T
+
     for first in range(0, inputs, step):
         last = min(first + step, inputs)
         part = columns[first:last].double()
-        removed = torch.zeros_like(part)  # over U_jj
-        for j in range(first, last):
-            i = j - first
-            if i % m == 0:
-                group = slice(i, min(i + m, last - first))
-                score = (part[group] / upper[j:j + m, j:j + m].diagonal()[:, None]).square()
-                mask[first:last][group] = nm_mask(score.T, pattern, granularity, tile_cols).T
-            removed[i] = part[i] / upper[j, j] * ~mask[j]
-            part[i:].addr_(upper[j, j:last], removed[i], alpha=-1)
+        mask[first:last], removed = _prune_block(part, upper[first:last, first:last], m, choose)
         columns[first:last] = part
         columns[last:].addmm_(upper[first:last, last:].T.float(), removed.float(), alpha=-1)
     columns.mul_(mask)  # the corrected weight minus itself need not be exactly zero
     return columns.T.contiguous(), mask.T.contiguous()
+
+
+def _prune_block(part: Tensor, upper: Tensor, m: int,
+                 choose: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
+    """Walk over the inputs of a block, in place; return its mask and what was removed over U_jj.
+
+    All [B, O]. Weights of the same group are corrected after each input, the others of the block
+    after each group, again in one matrix product.
+    """
+    mask = torch.zeros(part.shape, dtype=torch.bool)
+    removed = torch.zeros_like(part)
+    pivots = upper.diagonal()[:, None]
+    # The same memory for NumPy, which takes steps this short on one thread: handing each of them
+    # to several takes much longer where another program holds one of the cores.
+    weights, factor, gone, kept = (each.numpy() for each in (part, upper, removed, mask))
+    for start in range(0, len(part), m):
+        stop = min(start + m, len(part))
+        mask[start:stop] = choose((part[start:stop] / pivots[start:stop]).square())
+        for i in range(start, stop):
+            np.divide(weights[i], factor[i, i], out=gone[i], where=~kept[i])
+            weights[i:stop] -= factor[i, i:stop, None] * gone[i]
+        part[stop:].addmm_(upper[start:stop, stop:].T, removed[start:stop], alpha=-1)
+    return mask, removed
 
 
 def _check(weight: Tensor, gram: Tensor, damp: float, block: int) -> None:
