@@ -53,5 +53,5 @@ RECIPES = {recipe.name: recipe for recipe in (
     Recipe("stdlib-mamba", MambaConfig(
         **_TOKENS, hidden_size=192, num_hidden_layers=10, state_size=8, time_step_rank=16,
         expand=2, use_cache=False),
-        steps=1600, batch=16, rate=3e-3, decay=0.1),
+        steps=1200, batch=16, rate=3e-3, decay=0.1),
 )}
