@@ -194,5 +194,6 @@ def random_program(config: DcimConfig, rng, length: int) -> VectorSet:
     assert not tile.error, f"{tile.error.name} at {commands[tile.position]}"
     empty = np.zeros((0, 0), dtype=np.int64)
     return VectorSet(config=config, layer="random program", words=encode(commands),
-                     weights=weights, acts=acts, results=results, y=empty, x=empty,
+                     weights=weights, acts=acts, results=results,
+                     last=np.array(tile.last, dtype=np.uint8), y=empty, x=empty,
                      counters={"cycles": cycles(config, commands), **asdict(tile.counters)})

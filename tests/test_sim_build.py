@@ -92,6 +92,14 @@ def test_a_failed_build_leaves_no_stamp(tmp_path, compiled, monkeypatch):
     assert not list(tmp_path.glob(f"*/{STAMP}"))
 
 
+@pytest.mark.parametrize("root", ["/proc/none", "file", "file/below"])
+def test_a_folder_that_cannot_be_written_is_one_error(tmp_path, compiled, root):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(ToolError, match="builds cannot be written: "):
+        build({"top.v": VERILOG}, "top", root=tmp_path / root)
+    assert not compiled
+
+
 def build_in_process(root, log):
     def compile_slowly(plan, folder, tools):
         with log.open("a") as file:

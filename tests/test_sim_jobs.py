@@ -34,6 +34,7 @@ def test_results_survive_packing(out_port, acc_bits, count):
 
 def test_lane_0_is_in_the_low_bits():
     assert pack_results(np.array([[1, -1]]), 8) == [0xFF01]
+    assert pack_results(np.array([[1, -1], [2, 0]]), 8, [1, 0]) == [0x1FF01, 2]
 
 
 @pytest.mark.parametrize(("counted", "stalled", "errors"), [

@@ -12,8 +12,8 @@ import pytest
 from cimforge.spec.bits import bits_of, bytes_of
 from cimforge.spec.config import DcimConfig
 from cimforge.spec.errors import DataError
+from cimforge_verif.compare import Mismatch
 from cimforge_verif.sim.layers import cycle_limit, simulate_layers
-from cimforge_verif.sim.run import SimulationError
 from cimforge_verif.vectors import VectorSet
 
 BUILDS = Path(__file__).resolve().parents[1] / "build" / "sim"
@@ -81,18 +81,22 @@ endmodule
 """
 
 
-def vectors(name="first", fault=0, seed=1, wrong=False, **counters):
+def vectors(name="first", fault=0, seed=1, wrong=False, flag=None, **counters):
     rng = np.random.default_rng(seed)
     results = rng.integers(-(1 << 23), 1 << 23, (BEATS, 4))
     acts = bytes_of(bits_of(results, 24).reshape(BEATS, -1))
+    last = np.arange(BEATS, dtype=np.uint8) % 2 ^ 1
     if wrong:
         results[7, 2] += 1
+    if flag is not None:
+        last[flag] ^= 1
     words = np.zeros((COMMANDS, 16), np.uint8)
     words[0, 0] = fault
     weights = rng.integers(0, 1, (WEIGHTS, -(-CONFIG.weight_beat_bits // 8))).astype(np.uint8)
     expected = {"cycles": BEATS + 1, "load_weights": WEIGHTS, "load_acts": BEATS}
     return VectorSet(config=CONFIG, layer=name, words=words, weights=weights, acts=acts,
-                     results=results, y=results, x=results, counters=expected | counters)
+                     results=results, last=last, y=results,
+                     x=results, counters=expected | counters)
 
 
 def simulate(*layers, **options):
@@ -126,9 +130,10 @@ def test_layers_pass_with_stalls(stalls):
     (dict(fault=2), "surplus result beat 40 after all 40"),
     (dict(fault=3), "the tile reports MODE for command 1"),
     (dict(cycles=BEATS), "counter cycles: expected 40, got 41"),
+    (dict(flag=9), "result beat 9 of 40: expected the flag last = 1, got 0"),
 ])
 def test_what_is_wrong_is_named(arguments, message):
-    with pytest.raises(SimulationError) as error:
+    with pytest.raises(Mismatch) as error:
         simulate(vectors("good"), vectors("bad", **arguments))
     assert "layer bad, cycle " in str(error.value)
     assert message in str(error.value)
@@ -139,8 +144,9 @@ def test_a_result_that_never_comes_is_found():
     missing = vectors("short")
     extra = np.concatenate([missing.results, missing.results[:1]])
     short = VectorSet(**{name: getattr(missing, name) for name in (
-        "config", "layer", "words", "weights", "acts", "y", "x", "counters")}, results=extra)
-    with pytest.raises(SimulationError, match=r"layer short.*not done after \d+ cycles; commands"):
+        "config", "layer", "words", "weights", "acts", "y", "x", "counters")}, results=extra,
+        last=np.append(missing.last, 1).astype(np.uint8))
+    with pytest.raises(Mismatch, match=r"layer short.*not done after \d+ cycles; commands"):
         simulate(short)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from cimforge.spec.errors import DataError, ToolError
+from cimforge_verif.compare import Mismatch
 from cimforge_verif.sim.build import build
 from cimforge_verif.sim.run import SimulationError, run
 from cimforge_verif.sim.throughput import throughput
@@ -145,13 +146,19 @@ def test_a_run_names_its_tests_and_its_seed(stage, bench):
     ("too_many", "word 200 was not expected"),
 ])
 def test_a_failing_test_is_named(stage, bench, test, message):
-    with pytest.raises(SimulationError) as error:
+    with pytest.raises(Mismatch) as error:
         run(stage, bench, test_filter=rf"\.{test}$", timeout_s=60, env={"WHERE": "x"})
     text = str(error.value)
     assert f"stage_bench.{test}: " in text
     assert message in text
     assert "seed" in text
     assert "sim.log" in text
+
+
+@pytest.mark.verilator
+def test_a_bench_with_a_mistake_of_its_own_is_no_mismatch(stage, bench):
+    with pytest.raises(SimulationError, match="WHERE"):
+        run(stage, bench, test_filter=r"\.bad$", timeout_s=60)  # a KeyError
 
 
 @pytest.mark.verilator

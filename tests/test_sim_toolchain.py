@@ -59,6 +59,27 @@ def test_environment_puts_verilator_first_and_replaces_flags_of_an_outer_make():
     assert base["PATH"] == "a"
 
 
+@pytest.mark.parametrize(("script", "message"), [
+    ("exit 0", "says '' with status 0, no version"),
+    ("echo 12.2.0; echo broken >&2; exit 1", "says '12.2.0' with status 1, no version: broken"),
+])
+def test_a_compiler_without_a_version_is_refused(tmp_path, monkeypatch, script, message):
+    fake = tmp_path / "g++"
+    fake.write_text(f"#!/bin/sh\n{script}\n")
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.setattr(module, "missing_tools", list)
+    module.toolchain.cache_clear()
+    with pytest.raises(ToolError) as error:
+        module.toolchain()
+    assert message in str(error.value)
+    module.toolchain.cache_clear()
+
+
+def test_every_build_uses_the_compiler_that_was_asked_for_its_version():
+    assert MAKE_SETTINGS["CXX"] == MAKE_SETTINGS["LINK"] == "g++"
+
+
 def fail_inside(env):
     with applied(env):
         raise KeyError

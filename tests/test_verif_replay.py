@@ -11,9 +11,9 @@ from cimforge.spec.layout import pack_acts, pack_selects, pack_weights
 from cimforge.spec.mode import Mode
 from cimforge.spec.timing import timeline
 from cimforge.spec.yaml_config import load_config
-from cimforge_verif.products import _reference, products
+from cimforge_verif.products import products, reference
 from cimforge_verif.random_tile import random_tile
-from cimforge_verif.replay import Tile, replay
+from cimforge_verif.replay import Tile, golden_replay, replay
 from cimforge_verif.stimulus import random_inputs, random_layer
 
 TINY = load_config("tiny")
@@ -44,8 +44,9 @@ def test_layer_is_a_dense_product(config, mode):
         x = random_inputs(config, layer.program, rng)
         result = replay(config, layer.program, x)
         assert (result.y == layer.expected(config, x)).all()
-        slow = replay(config, layer.program, x, _reference)
+        slow = golden_replay(config, layer.program, x)
         assert (result.beats == slow.beats).all()
+        assert (result.last == slow.last).all()
         assert result.counters == slow.counters
 
 
@@ -154,7 +155,7 @@ def test_the_largest_sums_are_legal(value, legal):
         run(legal + 1)
 
 
-@pytest.mark.parametrize("multiply", [products, _reference])
+@pytest.mark.parametrize("multiply", [products, reference])
 def test_a_compute_may_take_fewer_steps_than_there_are(multiply):
     config, mode, rng = CONFIGS["pair-2"], Mode(1, 4, 1), np.random.default_rng(9)
     tile = random_tile(config, mode, rng, steps=4)

@@ -8,7 +8,11 @@ __all__ = ["Mismatch", "assert_equal", "first_difference"]
 
 
 class Mismatch(AssertionError):
-    """Two arrays that should be equal are not; the message names the first difference."""
+    """What should be equal is not; the message names the first difference.
+
+    Not a :class:`~cimforge.spec.errors.CimforgeError`: no caller's mistake, but hardware and golden
+    model that do not agree.
+    """
 
 
 def first_difference(name: str, actual: np.ndarray, expected: np.ndarray,

@@ -9,7 +9,7 @@ from cimforge.spec.mode import Mode, slot_blocks
 from cimforge_verif import golden
 from cimforge_verif.golden.distribution import pair_inputs
 
-__all__ = ["Bank", "dense_tile", "products"]
+__all__ = ["Bank", "dense_tile", "products", "reference"]
 
 
 @dataclass
@@ -104,9 +104,12 @@ def products(config: DcimConfig, mode: Mode, steps: int, bank: Bank,
     return lanes
 
 
-def _reference(config: DcimConfig, mode: Mode, steps: int, bank: Bank,
+def reference(config: DcimConfig, mode: Mode, steps: int, bank: Bank,
                windows: np.ndarray) -> np.ndarray:
-    """Do what :func:`products` does, block by block."""
+    """Do what :func:`products` does with the golden functions, block by block.
+
+    Parameters and result are those of :func:`products`.
+    """
     if bank.selects is None:
         return golden.macro(config, windows, mode, bank.weight, bank.index)
     level1, level2, mask = bank.selects

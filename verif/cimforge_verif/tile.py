@@ -65,6 +65,8 @@ class Tile:
     position : int
         Of the command in error, counted since reset or ``clear``; meaningless without an error.
     counters : Counters
+    last : list of int
+        Of every beat that :meth:`run` returned, whether it is the last of its command.
     """
 
     def __init__(self, config: DcimConfig, name: str = "program", multiply=products):
@@ -75,6 +77,7 @@ class Tile:
         self._acc = np.zeros((config.acc_depth, lanes), dtype=np.int64)
         self._scale = np.zeros((3, lanes), dtype=np.int64)  # bias, multiplier, shift
         self._out: list[np.ndarray] = []
+        self.last: list[int] = []
         self._streams: dict[str, np.ndarray] = {}
         self.clear()
 
@@ -113,7 +116,7 @@ class Tile:
         self._streams = {
             "weight": _beats("weights", weights, config.weight_beat_bits),
             "activation": _beats("acts", acts, config.act_port_bits)}
-        self._out = [np.zeros((0, config.out_port), dtype=np.int64)]
+        self._out, self.last = [np.zeros((0, config.out_port), dtype=np.int64)], []
         for word in words:
             self._take(word)
         left = {name: len(rest) for name, rest in self._streams.items() if len(rest)}
@@ -181,6 +184,7 @@ class Tile:
             bias, multiplier, shift = self._scale
             sums = requantize(sums, bias, multiplier, shift, config.act_bits)
         self._out.append(sums[:, :config.outputs(mode)].reshape(-1, config.out_port))
+        self.last += [0] * (len(self._out[-1]) - 1) + [1]
 
     def _count(self, command: Compute, bank: Bank):
         config, count = self.config, command.count

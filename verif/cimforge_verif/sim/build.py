@@ -90,8 +90,9 @@ def read_rtl(rtl: Sequence[Path] | Mapping[str, str]) -> dict[str, str]:
 
 
 def build(rtl: Sequence[Path] | Mapping[str, str], top: str, *, lean: bool = True,
-          public_modules: Sequence[str] = ("column*",), defines: Mapping[str, object] | None = None,
-          arguments: Sequence[str] = (), root: Path = BUILDS) -> Path:
+          public_modules: Sequence[str] = ("*_column",),
+          defines: Mapping[str, object] | None = None, arguments: Sequence[str] = (),
+          root: Path = BUILDS) -> Path:
     """Build a simulator, or return the one built before from the same text, flags and tools.
 
     Two processes may ask for the same build at once; one of them waits.
@@ -121,7 +122,8 @@ def build(rtl: Sequence[Path] | Mapping[str, str], top: str, *, lean: bool = Tru
     Raises
     ------
     ToolError
-        If a tool is missing or the build fails; the message has the end of its log.
+        If a tool is missing, ``root`` cannot be written, or the build fails; the message then has
+        the end of its log.
     DataError
         If the Verilog has no such module.
     """
@@ -133,16 +135,24 @@ def build(rtl: Sequence[Path] | Mapping[str, str], top: str, *, lean: bool = Tru
     plan = BuildPlan(top, tuple(sorted(sources.items())), tuple(flags), control,
                      tuple(sorted(_MAKE.items())) if lean else (), tools.version)
     folder = Path(root).resolve() / plan.name
+    record = {"top": top, "arguments": flags, "tools": tools.version, "lean": lean}
+    try:
+        _build_once(plan, folder, tools, record)
+    except OSError as error:  # no folder to build in, or no space left in it
+        raise ToolError(f"{error.filename or folder}: builds cannot be written: {error.strerror}"
+                        ) from error
+    return folder
+
+
+def _build_once(plan: BuildPlan, folder: Path, tools: Toolchain, record: dict):
     with _locked(folder.with_name(f".{folder.name}.lock")):
         if not (folder / STAMP).is_file():
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir()
             _compile(plan, folder, tools)
-            record = {"top": top, "arguments": flags, "tools": tools.version, "lean": lean}
             partial = folder / f"{STAMP}.part"
             partial.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
             partial.replace(folder / STAMP)
-    return folder
 
 
 @contextlib.contextmanager

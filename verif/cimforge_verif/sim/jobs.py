@@ -1,6 +1,7 @@
 """What the process that starts :mod:`.layer_bench` and the bench inside the simulator exchange."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -125,8 +126,9 @@ class LayerJob:
                 simulated=int(arrays["simulated"]), seconds=float(arrays["seconds"]))
 
 
-def pack_results(results: np.ndarray, acc_bits: int) -> list[int]:
-    """Return the result data of every beat as an integer; lane 0 in the low bits.
+def pack_results(results: np.ndarray, acc_bits: int,
+                 last: np.ndarray | Sequence[int] | None = None) -> list[int]:
+    """Return every beat as an integer; lane 0 in the low bits, ``last`` above all lanes.
 
     Parameters
     ----------
@@ -134,17 +136,22 @@ def pack_results(results: np.ndarray, acc_bits: int) -> list[int]:
         Lanes of every beat.
     acc_bits : int
         Bits per lane.
+    last : sequence of 0 or 1, optional
+        Flag of every beat; without it the result data alone.
     """
     words: list[int] = []
     for start in range(0, len(results), _BLOCK):
         bits = bits_of(results[start:start + _BLOCK], acc_bits)
         words += [int.from_bytes(row.tobytes(), "little")
                   for row in bytes_of(bits.reshape(len(bits), -1))]
-    return words
+    if last is None:
+        return words
+    top = results.shape[1] * acc_bits
+    return [word | int(flag) << top for word, flag in zip(words, last, strict=True)]
 
 
 def unpack_results(words: list[int], out_port: int, acc_bits: int) -> np.ndarray:
-    """Inverse of :func:`pack_results`: int64, shape (beats, out_port)."""
+    """Inverse of :func:`pack_results` without ``last``: int64, shape (beats, out_port)."""
     results = np.zeros((len(words), out_port), dtype=np.int64)
     size = -(-out_port * acc_bits // 8)
     for start in range(0, len(words), _BLOCK):

@@ -8,7 +8,7 @@ import cocotb
 import numpy as np
 
 from cimforge.spec.commands import ErrorCode
-from cimforge_verif.compare import assert_equal
+from cimforge_verif.compare import Mismatch, assert_equal
 from cimforge_verif.sim.bfm import Bench, Stream, StreamDriver, StreamMonitor, StreamSink
 from cimforge_verif.sim.jobs import (
     COUNTERS,
@@ -48,10 +48,12 @@ class ResultChecker:
         if position >= len(self.expected):
             raise AssertionError(f"surplus result beat {position} after all "
                                  f"{len(self.expected)} expected ones")
-        if data != self.expected[position]:
-            actual, expected = unpack_results([data, self.expected[position]], *self._shape)
-            assert_equal(f"result beat {position} of {len(self.expected)}", actual, expected,
-                         ("lane",))
+        wanted = self.expected[position]
+        if payload != wanted:
+            name, flag = f"result beat {position} of {len(self.expected)}", wanted >> self._bits
+            actual, expected = unpack_results([data, wanted - (flag << self._bits)], *self._shape)
+            assert_equal(name, actual, expected, ("lane",))
+            raise Mismatch(f"{name}: expected the flag last = {flag}, got {last}")
         self.seen.append(data)
         self.last.append(last)
 
@@ -97,8 +99,8 @@ class TileBench:
 
     async def layer(self, index: int, vectors: VectorSet, limit: int) -> None:
         """Run one layer from reset; raises AssertionError at the first thing that is wrong."""
-        self.checker.start(vectors.layer,
-                           pack_results(vectors.results, self.job.config.acc_bits))
+        self.checker.start(vectors.layer, pack_results(
+            vectors.results, self.job.config.acc_bits, vectors.last))
         self.dut.clear.value = 0
         await self.bench.reset()
         for name, array in _INPUTS.items():

@@ -3,11 +3,11 @@
 import contextlib
 import json
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from cimforge.spec.config import DcimConfig
-from cimforge.spec.errors import DataError
+from cimforge.spec.errors import DataError, ToolError
 from cimforge_verif.sim.build import BUILDS, build
 from cimforge_verif.sim.jobs import JOB_VARIABLE, LayerJob, LayerResult
 from cimforge_verif.sim.run import run
@@ -70,9 +70,11 @@ def simulate_layers(config: DcimConfig, rtl: Sequence[Path] | Mapping[str, str],
 
     Raises
     ------
-    SimulationError
+    Mismatch
         A result or counter differs, a result is missing or surplus, the tile reports an error or
         hangs; the message names the layer and the position.
+    SimulationError
+        The simulator crashed, or took longer than ``timeout_s``.
     DataError
         Vectors were made for another configuration, or a stall is no probability.
     """
@@ -85,7 +87,7 @@ def simulate_layers(config: DcimConfig, rtl: Sequence[Path] | Mapping[str, str],
     folder = build(rtl, top, lean=lean, arguments=arguments, root=root)
     if timeout_s is None:
         timeout_s = 120 + sum(limits) / _SLOWEST_HZ
-    with tempfile.TemporaryDirectory(prefix="layers-", dir=folder) as scratch:
+    with _scratch(folder) as scratch:
         job = LayerJob(parameters=config.to_dict(), folder=scratch, stalls=rates, seed=seed,
                        names=[vectors.layer for vectors in layers], limits=limits,
                        counters=counters)
@@ -94,6 +96,16 @@ def simulate_layers(config: DcimConfig, rtl: Sequence[Path] | Mapping[str, str],
         run(folder, "cimforge_verif.sim.layer_bench", top, seed=seed, timeout_s=timeout_s,
             env={JOB_VARIABLE: str(job.save())}, watch=_watcher(job, layers, progress))
         return [job.load_result(index) for index in range(len(layers))]
+
+
+@contextlib.contextmanager
+def _scratch(folder: Path) -> Iterator[str]:
+    try:
+        made = tempfile.TemporaryDirectory(prefix="layers-", dir=folder)
+    except OSError as error:
+        raise ToolError(f"{folder}: cannot be written: {error.strerror}") from error
+    with made as path:
+        yield path
 
 
 def _rates(stalls: float | Mapping[str, float]) -> dict[str, float]:

