@@ -1,11 +1,13 @@
 """Every parameter is checked, and every message says what is wanted and what came."""
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 
 from cimforge.spec.config import DcimConfig
-from cimforge.spec.errors import ConfigError
+from cimforge.spec.errors import ConfigError, DataError
+from cimforge.spec.files import check_writable
 from cimforge.spec.mode import Mode
 from cimforge.spec.yaml_config import load_config, preset_names, save_config
 
@@ -120,13 +122,21 @@ def test_presets_equal_themselves_when_saved(name, tmp_path):
 @pytest.mark.parametrize(("text", "message"), [
     ("rows: 8\nrow: 3\n1: 2", "unknown parameter(s): 1, row"),
     ("rows: 3", "rows must be a power of two, not 3"),
-    ("rows: [1", "not valid YAML: while parsing a flow sequence"),
+    ("rows: 8\ncols: 4\nrows: 4", "'rows' is given twice (line 3)"),
+    ("cols: 4\nrows: [1", "not valid YAML: line 2: expected ',' or ']', but got '<stream end>'"),
+    ("rows: 8\n\tcols: 4", ("not valid YAML: line 2: found character '\\t' that cannot start any "
+                            "token")),
+    ("rows: \0",
+     "not valid YAML: unacceptable character #x0000: special characters are not allowed"),
+    ("rows: !!int five",
+     "not valid YAML: line 1: invalid literal for int() with base 10: 'five'"),
+    ("? [rows]\n: 8", "expected one value (line 1)"),
     ("- 1", "expected parameters as 'name: value', not [1]"),
     ("rows", "expected parameters as 'name: value', not 'rows'"),
     ("base: nothing", f"base must be one of {', '.join(preset_names())}, not 'nothing'"),
     ("base: [tiny]", f"base must be one of {', '.join(preset_names())}, not ['tiny']"),
-    ("!!python/object:os.system {}", ("not valid YAML: could not determine a constructor for the "
-                                     "tag 'tag:yaml.org,2002:python/object:os.system'")),
+    ("!!python/object:os.system {}", ("not valid YAML: line 1: could not determine a constructor "
+                                     "for the tag 'tag:yaml.org,2002:python/object:os.system'")),
 ])
 def test_bad_yaml(tmp_path, text, message):
     path = tmp_path / "mine.yaml"
@@ -134,6 +144,27 @@ def test_bad_yaml(tmp_path, text, message):
     with pytest.raises(ConfigError) as error:
         load_config(path)
     assert str(error.value) == f"{path}: {message}"
+
+
+def test_a_configuration_that_cannot_be_written_is_refused(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match=r"file/mine\.yaml: cannot be written: "):
+        save_config(DcimConfig(), tmp_path / "file" / "mine.yaml")
+    (tmp_path / "folder.yaml").mkdir()
+    with pytest.raises(ConfigError, match=r"folder\.yaml: cannot be written: Is a directory"):
+        save_config(DcimConfig(), tmp_path / "folder.yaml")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder.yaml"]
+
+
+def test_output_folders_are_checked_without_leaving_anything(tmp_path):
+    check_writable(tmp_path / "new" / "folder")
+    (tmp_path / "file").write_text("")
+    for folder in ("file", "file/below"):
+        with pytest.raises(DataError, match=rf"{folder}: cannot be written: .*file is a file"):
+            check_writable(tmp_path / folder)
+    with pytest.raises(DataError, match="/proc/here: cannot be written: "):
+        check_writable(Path("/proc/here"))  # whoever asks, nobody makes files there
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_a_file_cannot_be_its_own_base(tmp_path):

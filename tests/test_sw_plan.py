@@ -53,7 +53,8 @@ def test_save_and_load_round_trip(tmp_path, plan):
     ("default: 2:4\ngranularity: row\n", "granularity must be one of free, share2, share4, tile"),
     ("default: 2:4\ntile_cols: few\n", "tile_cols must be a positive integer, not 'few'"),
     ("", "a plan: expected 'name: value' lines"),
-    ("default: [", "not valid YAML"),
+    ("default: 2:4\nlayers: [", "not valid YAML: line 2: expected the node content, but found"),
+    ("default: 2:4\ndefault: 4:8", r"a plan: 'default' is given twice \(line 2\)"),
 ])
 def test_bad_files_are_refused_with_the_path(tmp_path, text, message):
     path = write(tmp_path, text)
@@ -78,3 +79,11 @@ def test_a_glob_that_matches_nothing_names_the_nearest():
 def test_bad_parameters_are_refused(options):
     with pytest.raises(ConfigError, match="must be"):
         Plan.uniform("2:4", **options)
+
+
+def test_a_plan_that_cannot_be_written_is_refused(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DataError, match=r"file/plan\.yaml: cannot be written: "):
+        Plan.uniform("2:4").save(tmp_path / "file" / "plan.yaml")
+    Plan.uniform("2:4").save(tmp_path / "new" / "plan.yaml")
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["plan.yaml"]

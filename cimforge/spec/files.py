@@ -6,7 +6,7 @@ from pathlib import Path
 
 from cimforge.spec.errors import DataError
 
-__all__ = ["read_bytes", "write_atomic"]
+__all__ = ["check_writable", "read_bytes", "write_atomic"]
 
 
 def write_atomic(path: Path, data: bytes) -> None:
@@ -28,11 +28,30 @@ def write_atomic(path: Path, data: bytes) -> None:
             os.fsync(file.fileno())
         temporary.chmod(0o644)
         temporary.replace(path)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be written: {error.strerror}") from error
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"{path}: cannot be written: {reason}") from error
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def check_writable(folder: Path) -> None:
+    """Refuse an output folder that could not be written to, before the long work; nothing is left.
+
+    Raises
+    ------
+    DataError
+        If it, or the nearest folder above it that exists, is a file or takes no files.
+    """
+    try:
+        nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+        if not nearest.is_dir():
+            raise DataError(f"{folder}: cannot be written: {nearest} is a file, expected a folder")
+        with tempfile.TemporaryFile(dir=nearest):
+            pass  # asking for permissions would say yes to root on a read-only disk
+    except OSError as error:
+        raise DataError(f"{folder}: cannot be written: {error.strerror}") from error
 
 
 def read_bytes(path: Path) -> bytes:

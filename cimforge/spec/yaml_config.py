@@ -5,7 +5,9 @@ from pathlib import Path
 import yaml
 
 from cimforge.spec.config import DcimConfig
-from cimforge.spec.errors import ConfigError
+from cimforge.spec.errors import ConfigError, DataError
+from cimforge.spec.files import write_atomic
+from cimforge.spec.yaml_text import read_yaml, yaml_pairs
 
 __all__ = ["load_config", "preset_names", "save_config"]
 
@@ -37,7 +39,7 @@ def load_config(source: str | Path) -> DcimConfig:
     Raises
     ------
     ConfigError
-        Unknown preset, unreadable file, unknown key, or a value no hardware can have.
+        Unknown preset, unreadable file, unknown or repeated key, or a value no hardware can have.
     """
     path = Path(source)
     if path.suffix not in (".yaml", ".yml"):
@@ -45,14 +47,23 @@ def load_config(source: str | Path) -> DcimConfig:
             raise ConfigError(f"no preset named {str(source)!r}; there are "
                               f"{', '.join(preset_names())}, or give the path of a .yaml file")
         path = _folder() / f"{source}.yaml"
+    return _build(path, _values(path))
+
+
+def _values(path: Path) -> object:
+    """Return what a file says; an empty one says nothing."""
+    node = read_yaml(path, "configuration", ConfigError)
+    if node is None:
+        return {}
+    if isinstance(node, yaml.MappingNode):
+        yaml_pairs(node, str(path), ConfigError)  # YAML itself would let the last of two win
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot read the configuration: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        first = str(error).splitlines()[0]
-        raise ConfigError(f"{path}: not valid YAML: {first}") from error
-    return _build(path, {} if raw is None else raw)
+        return yaml.SafeLoader("").construct_document(node)
+    except (yaml.YAMLError, ValueError, KeyError) as error:
+        # the last two: a value that does not fit its own tag, such as !!int five
+        problem = getattr(error, "problem", None) or error
+        mark = getattr(error, "problem_mark", None) or node.start_mark
+        raise ConfigError(f"{path}: not valid YAML: line {mark.line + 1}: {problem}") from error
 
 
 def _build(path: Path, raw: object) -> DcimConfig:
@@ -72,5 +83,15 @@ def _build(path: Path, raw: object) -> DcimConfig:
 
 
 def save_config(config: DcimConfig, path: str | Path) -> None:
-    """Write every parameter, so that the file stays valid when defaults change."""
-    Path(path).write_text(yaml.safe_dump(config.to_dict(), sort_keys=False))
+    """Write every parameter, so that the file stays valid when defaults change.
+
+    Raises
+    ------
+    ConfigError
+        If the file cannot be written; an old one is then still there.
+    """
+    text = yaml.safe_dump(config.to_dict(), sort_keys=False)
+    try:
+        write_atomic(Path(path), text.encode())
+    except DataError as error:
+        raise ConfigError(str(error)) from error

@@ -9,7 +9,9 @@ from pathlib import Path
 import yaml
 
 from cimforge.spec.errors import CimforgeError, ConfigError, DataError
+from cimforge.spec.files import write_atomic
 from cimforge.spec.pattern import NmPattern
+from cimforge.spec.yaml_text import read_yaml, yaml_pairs
 from cimforge_sw.masks import check_sharing
 
 __all__ = ["Plan"]
@@ -71,12 +73,7 @@ class Plan:
             Unreadable file, not YAML, unknown key, or a value that is no pattern; names the file.
         """
         path = Path(path)
-        try:
-            node = yaml.compose(path.read_text(), Loader=yaml.BaseLoader)
-        except OSError as error:
-            raise DataError(f"{path}: cannot read the plan: {error.strerror}") from error
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise DataError(f"{path}: not valid YAML: {str(error).splitlines()[0]}") from error
+        node = read_yaml(path, "plan", DataError)
         try:
             return cls._build(node)
         except CimforgeError as error:
@@ -103,12 +100,18 @@ class Plan:
         )
 
     def save(self, path: str | Path) -> None:
-        """Write the plan so that `load` returns an equal one."""
+        """Write the plan so that `load` returns an equal one.
+
+        Raises
+        ------
+        DataError
+            If the file cannot be written; an old one is then still there.
+        """
         raw: dict = {"default": str(self.default), "granularity": self.granularity}
         if self.granularity == "tile":
             raw["tile_cols"] = self.tile_cols
         raw["layers"] = {glob: str(pattern) for glob, pattern in self.layers.items()}
-        Path(path).write_text(yaml.safe_dump(raw, sort_keys=False))
+        write_atomic(Path(path), yaml.safe_dump(raw, sort_keys=False).encode())
 
     def resolve(self, names: Iterable[str]) -> dict[str, NmPattern]:
         """Return the pattern of every layer.
@@ -134,13 +137,7 @@ def _mapping(node: yaml.Node | None, where: str) -> dict[str, yaml.Node]:
     """Read keys as text (YAML would read 2:4 as a base-60 number) and refuse repeated ones."""
     if not isinstance(node, yaml.MappingNode):
         raise DataError(f"{where}: expected 'name: value' lines")
-    found: dict[str, yaml.Node] = {}
-    for key, value in node.value:
-        name = _scalar(key, where)
-        if name in found:
-            raise DataError(f"{where}: {name!r} is given twice (line {key.start_mark.line + 1})")
-        found[name] = value
-    return found
+    return yaml_pairs(node, where, DataError)
 
 
 def _scalar(node: yaml.Node, where: str) -> str:

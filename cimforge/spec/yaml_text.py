@@ -1,0 +1,71 @@
+"""YAML that people write: what is wrong with it, in one line, with its line number."""
+
+from pathlib import Path
+
+import yaml
+
+from cimforge.spec.errors import CimforgeError
+
+__all__ = ["read_yaml", "yaml_pairs"]
+
+
+def read_yaml(path: Path, what: str, error: type[CimforgeError]) -> yaml.Node | None:
+    """Return the syntax tree of a YAML file; None if there is nothing in it.
+
+    A tree and not its values: values no longer tell which keys were given twice, nor ``2:4`` from
+    the base-60 number that YAML takes it for.
+
+    Parameters
+    ----------
+    path : Path
+    what : str
+        What the file is, for the message: ``"plan"``.
+    error : type
+        What to raise.
+
+    Raises
+    ------
+    ConfigError or DataError
+        The given one, naming file, line and problem.
+    """
+    try:
+        return yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+    except OSError as problem:
+        raise error(f"{path}: cannot read the {what}: {problem.strerror}") from problem
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as problem:
+        raise error(f"{path}: not valid YAML: {_describe(problem)}") from problem
+
+
+def _describe(problem: Exception) -> str:
+    """Return the problem and its line; PyYAML's own first line is often only the context."""
+    mark = getattr(problem, "problem_mark", None)
+    text = getattr(problem, "problem", None) or next(iter(str(problem).splitlines()), "")
+    return text if mark is None else f"line {mark.line + 1}: {text}"
+
+
+def yaml_pairs(node: yaml.MappingNode, where: str, error: type[CimforgeError]) -> dict[
+        str, yaml.Node]:
+    """Return the values of a mapping by their keys as written.
+
+    Parameters
+    ----------
+    node : yaml.MappingNode
+    where : str
+        Begins the message.
+    error : type
+        What to raise.
+
+    Raises
+    ------
+    ConfigError or DataError
+        The given one, if a key is no plain text, or is there twice: with its line.
+    """
+    found: dict[str, yaml.Node] = {}
+    for key, value in node.value:
+        line = key.start_mark.line + 1
+        if not isinstance(key, yaml.ScalarNode):
+            raise error(f"{where}: expected one value (line {line})")
+        if key.value in found:
+            raise error(f"{where}: {key.value!r} is given twice (line {line})")
+        found[key.value] = value
+    return found
