@@ -7,7 +7,7 @@ import struct
 import numpy as np
 import pytest
 
-from cimforge.spec import files
+from cimforge.spec import files, program_io
 from cimforge.spec.errors import DataError
 from cimforge.spec.mode import Mode
 from cimforge.spec.program import LayerProgram, Program
@@ -218,3 +218,28 @@ def test_unknown_layer():
         "the program has no layer named 'c'; its layers are a, b.weight, tied")
     assert make().layer("a").tiles == 1
     assert make().layer("a").steps == 1
+
+
+def test_blobs_of_the_program_before_are_removed_and_nothing_else(folder):
+    """Recompiled into the same folder: what only the old program needed goes, after the new one."""
+    old = {path.name for path in folder.glob("*.weights")}
+    (folder / "notes.weights").write_text("not ours")
+    program = make()
+    smaller = Program(config=program.config, layers={"b.weight": program.layers["b.weight"]})
+    save_program(smaller, folder)
+    left = {path.name for path in folder.glob("*.weights")}
+    assert left == {f"{smaller.layers['b.weight'].weights_digest}.weights", "notes.weights"}
+    assert len(old) == 2
+    assert list(load_program(folder).layers) == ["b.weight"]
+
+
+def test_blobs_stay_when_the_new_program_cannot_be_written(folder, monkeypatch):
+    before = sorted(folder.iterdir())
+
+    def refuse(path, data):
+        raise DataError(f"{path}: cannot be written: No space left on device")
+    monkeypatch.setattr(program_io, "write_atomic", refuse)
+    program = make()
+    with pytest.raises(DataError, match="No space left"):
+        save_program(Program(config=program.config, layers={"a": program.layers["a"]}), folder)
+    assert sorted(folder.iterdir()) == before

@@ -5,8 +5,10 @@ tables, the header (JSON: configuration, layers, origin), the tables of every la
 windows, results), and the SHA-256 of all that. A blob is called ``<SHA-256>.weights``.
 """
 
+import contextlib
 import hashlib
 import json
+import re
 import struct
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,7 @@ __all__ = ["FORMAT", "load_program", "program_to_json", "save_json", "save_progr
 FORMAT = 1
 _MAGIC = b"CIMF"
 _PREFIX = struct.Struct("<4sIQQ")  # magic, version, bytes of header, bytes of tables
+_BLOB = re.compile(r"[0-9a-f]{64}\.weights")
 _SUM = hashlib.sha256().digest_size
 _PLAIN = ("name", "outputs", "inputs", "tokens", "pattern", "slot_use", "passes")
 _TABLES = {"windows": 3, "results": 4}  # columns of the int64 tables
@@ -45,7 +48,8 @@ def save_program(program: Program, folder: str | Path) -> Path:
     ----------
     program : Program
     folder : path
-        Made if it is not there. Blobs that it already has are not written again.
+        Made if it is not there. Blobs that it already has are not written again; those that only
+        the program before this one needed are removed.
 
     Returns
     -------
@@ -69,13 +73,18 @@ def save_program(program: Program, folder: str | Path) -> Path:
     header = json.dumps({"config": program.config.to_dict(), "origin": program.origin,
                          "layers": layers}, sort_keys=True, default=_plain).encode()
     data = _PREFIX.pack(_MAGIC, FORMAT, len(header), len(body)) + header + body
-    for layer in program.layers.values():
-        blob = folder / f"{layer.weights_digest}.weights"
-        content = np.ascontiguousarray(layer.weights).tobytes()
-        if not blob.exists() or blob.read_bytes() != content:
-            write_atomic(blob, content)
+    needed = {f"{layer.weights_digest}.weights": layer.weights
+              for layer in program.layers.values()}
+    for name, weights in needed.items():
+        content = np.ascontiguousarray(weights).tobytes()
+        if not (folder / name).is_file() or read_bytes(folder / name) != content:
+            write_atomic(folder / name, content)
     path = folder / "program.bin"
     write_atomic(path, data + hashlib.sha256(data).digest())
+    for blob in folder.iterdir():
+        if _BLOB.fullmatch(blob.name) and blob.name not in needed:
+            with contextlib.suppress(OSError):  # the program is whole; this one only takes room
+                blob.unlink()
     return path
 
 
