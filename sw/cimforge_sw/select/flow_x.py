@@ -10,11 +10,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from torch import Tensor
 
 from cimforge.spec.errors import ConfigError
 from cimforge_sw.blocks import Blocks
 from cimforge_sw.objective import Objective
 from cimforge_sw.select.budget import Budget, Selection
+from cimforge_sw.select.journal import Journal
 from cimforge_sw.select.knapsack import Limit
 from cimforge_sw.variants import Variants
 
@@ -23,31 +25,30 @@ __all__ = ["flow_x"]
 Progress = Callable[[int, int], None]
 
 
-@dataclass
 class _Search:
-    """The plan so far, its loss, and the means to measure others."""
+    """The means to measure plans, and what was measured; a plan is one candidate per layer [L]."""
 
-    budget: Budget
-    variants: Variants
-    objective: Objective
-    limits: Sequence[Limit]
+    def __init__(self, budget: Budget, variants: Variants, objective: Objective,
+                 limits: Sequence[Limit], journal: Journal):
+        self.budget, self.variants, self.objective = budget, variants, objective
+        self.limits, self.journal = limits, journal
+        self.density = np.array([pattern.density for pattern in budget.candidates])
+        self.blocks = Blocks(variants.model.module)
 
-    def __post_init__(self):
-        self.density = np.array([pattern.density for pattern in self.budget.candidates])
-        self.measured: dict[bytes, float] = {}
-        self.blocks = Blocks(self.variants.model.module)
-
-    def loss(self, choice: np.ndarray) -> float:
+    def loss(self, choice: np.ndarray, prefix: "_Prefix | None" = None) -> float:
         """Return the loss of a plan; plans seen before are not run again."""
-        key = choice.tobytes()
-        if key not in self.measured:
-            self._apply(choice)
-            self.measured[key] = self.objective.loss(self.variants.model.module)
-        return self.measured[key]
+        key = ",".join(map(str, choice))
+        if key not in self.journal.losses:
+            start, states = prefix.states(self) if prefix else (0, None)
+            self.apply(choice)
+            self.journal.add(key, self.objective.loss(self.variants.model.module, start, states))
+        return self.journal.losses[key]
 
-    def _apply(self, choice: np.ndarray) -> None:
+    def apply(self, choice: np.ndarray) -> None:
+        """Give every layer its pattern of a plan."""
         for name, option in zip(self.budget.names, choice, strict=True):
-            self.variants.set(name, self.budget.candidates[option])
+            if name not in self.budget.exclude:
+                self.variants.set(name, self.budget.candidates[option])
 
     def neighbours(self, option: int) -> list[int]:
         """Return the other candidates of the same density and of the next ones up and down."""
@@ -56,34 +57,29 @@ class _Search:
                 min(self.density[self.density > own], default=own)]
         return [int(i) for i in np.flatnonzero(np.isin(self.density, near)) if i != option]
 
-    def sensitivities(self, base: np.ndarray, progress: Progress | None) -> np.ndarray:
-        """Return the change of the loss [L, P] by one layer's next candidate; infinite elsewhere.
+    def sensitivities(self, base: np.ndarray, count: Callable[[int], None]) -> np.ndarray:
+        """Return the change of the loss [L, P] by one layer's next candidates; infinite elsewhere.
 
         Blocks in front of a layer do not change with it, so their outputs are computed once.
         """
         start = self.loss(base)
-        self._apply(base)
         change = np.full((len(base), len(self.budget.candidates)), np.inf)
         change[np.arange(len(base)), base] = 0.0
-        module, states, at = self.variants.model.module, None, 0
+        prefix = _Prefix(base)
         for index, name in enumerate(self.budget.names):
-            block = self.blocks.index_of(name)
-            if block != at:
-                states = self.objective.states(module, block, at, states)
-                at = block
+            prefix.block = self.blocks.index_of(name)
             if name not in self.budget.exclude:
                 for option in self.neighbours(int(base[index])):
-                    self.variants.set(name, self.budget.candidates[option])
-                    change[index, option] = self.objective.loss(module, at, states) - start
-                self.variants.set(name, self.budget.candidates[base[index]])
-            if progress is not None:
-                progress(index + 1, len(base))
+                    plan = base.copy()
+                    plan[index] = option
+                    change[index, option] = self.loss(plan, prefix) - start
+            count(index + 1)
         return change
 
     def step(self, base: np.ndarray, change: np.ndarray) -> np.ndarray:
         """Return the best plan found along shorter and shorter steps of the knapsack."""
         best, moves = base, len(base)
-        stay = change == 0.0
+        stay = np.arange(change.shape[1]) == base[:, None]
         while moves >= 2:
             proposal = self.budget.solve(change, [
                 *self.limits, Limit(np.where(stay, 0.0, 1.0), high=moves)])
@@ -95,9 +91,28 @@ class _Search:
         return best
 
 
+@dataclass
+class _Prefix:
+    """Hidden states of the base plan in front of one block; computed when first wanted."""
+
+    base: np.ndarray
+    block: int = 0
+    _at: int = 0
+    _states: list[Tensor] | None = None
+
+    def states(self, search: _Search) -> tuple[int, list[Tensor] | None]:
+        """Return the block, and what it is given."""
+        if self.block != self._at:
+            search.apply(self.base)
+            self._states = search.objective.states(search.variants.model.module, self.block,
+                                                   self._at, self._states)
+            self._at = self.block
+        return self._at, self._states
+
+
 def flow_x(budget: Budget, variants: Variants, objective: Objective,
            starts: Sequence[Selection], *, limits: Sequence[Limit] = (), rounds: int = 12,
-           progress: Progress | None = None) -> Selection:
+           journal: Journal | None = None, progress: Progress | None = None) -> Selection:
     """Choose patterns by in-context sensitivities; the result is never worse than any start.
 
     Parameters
@@ -114,35 +129,38 @@ def flow_x(budget: Budget, variants: Variants, objective: Objective,
         Further budgets [L, P], such as cycles.
     rounds : int
         Most times that the sensitivities are measured.
+    journal : Journal, optional
+        Keeps every loss measured, so that an interrupted search goes on.
     progress : callable(done, total), optional
         Called after each layer, in layers of all rounds.
 
     Raises
     ------
     ConfigError
-        No start, or one with patterns that are no candidates.
+        No start, or one with patterns that are no candidates, or beyond a limit.
     """
     if not starts:
         raise ConfigError("FLOW-X needs at least one plan to start from")
-    search = _Search(budget, variants, objective, limits)
+    search = _Search(budget, variants, objective, limits, journal or Journal())
     bases = [_choice(budget, start) for start in starts]
-    base = min(bases, key=search.loss)
-    history = [{"loss": search.loss(base), "start": starts[
-        next(i for i, other in enumerate(bases) if other is base)].method}]
-    layers = len(base)
-    for round_ in range(rounds):
-        def count(done: int, _total: int, before: int = round_ * layers) -> None:
+    _check_limits(budget, starts, bases, limits)
+    first = min(range(len(bases)), key=lambda i: search.loss(bases[i]))
+    base, layers = bases[first], len(budget.shapes)
+    history = [search.loss(base)]
+    for done in range(rounds):
+        def count(layer: int, before: int = done * layers) -> None:
             if progress is not None:
-                progress(before + done, rounds * layers)
+                progress(before + layer, rounds * layers)
 
         best = search.step(base, search.sensitivities(base, count))
         if best is base:
             break
         base = best
-        history.append({"loss": search.loss(base)})
+        history.append(search.loss(base))
     if progress is not None:
         progress(rounds * layers, rounds * layers)
-    return budget.selection(base, "flow-x", history=history, evaluations=len(search.measured))
+    return budget.selection(base, "flow-x", start=starts[first].method, losses=history,
+                            evaluations=len(search.journal.losses))
 
 
 def _choice(budget: Budget, start: Selection) -> np.ndarray:
@@ -153,3 +171,16 @@ def _choice(budget: Budget, start: Selection) -> np.ndarray:
     except ValueError:
         raise ConfigError(f"the plan of {start.method} has patterns that are no candidates of "
                           f"the search: {', '.join(map(str, budget.candidates))}") from None
+
+
+def _check_limits(budget: Budget, starts: Sequence[Selection], bases: Sequence[np.ndarray],
+                  limits: Sequence[Limit]) -> None:
+    for start, base in zip(starts, bases, strict=True):
+        for limit in limits:
+            used = limit.use[np.arange(len(base)), base].sum()
+            if not limit.low <= used <= limit.high:
+                raise ConfigError(f"the plan of {start.method} to start from uses {used:.6g}, "
+                                  f"outside {limit.low:.6g} .. {limit.high:.6g}")
+        if budget.pruned_by(base) < budget.floor:
+            raise ConfigError(f"the plan of {start.method} to start from prunes less than the "
+                              f"target {budget.target:.4g}")

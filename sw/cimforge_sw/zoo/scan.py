@@ -84,8 +84,9 @@ def _like_transformers(hidden_states: Tensor, dt: Tensor, A: Tensor, B: Tensor, 
         dt = dt + delta_bias[..., None]
     if delta_softplus:
         dt = F.softplus(dt)
-    out = selective_scan(*(part.permute(2, 0, 1) for part in (hidden_states, dt)), A,
-                         *(part.permute(2, 0, 1) for part in (B, C))).permute(1, 2, 0)
+    first = (2, 0, 1)  # time
+    out = selective_scan(hidden_states.permute(first), dt.permute(first), A, B.permute(first),
+                         C.permute(first)).permute(1, 2, 0)
     if D is not None:
         out = out + hidden_states * D[:, None]
     return out * F.silu(z) if z is not None else out
