@@ -4,9 +4,7 @@ A test suite is worth what it catches. Every bug replaces one piece of a method'
 test runs; a piece that is no longer there exactly once fails, so that this table cannot rot.
 """
 
-import inspect
 import sys
-import textwrap
 
 import pytest
 import test_hw_accumulator
@@ -26,6 +24,7 @@ import test_hw_sub_macro
 import test_hw_tile
 import test_hw_tile_errors
 import test_hw_weight_loader
+from hw_deliberate import with_bug
 from hw_support import BASE, PAIR
 
 from cimforge.spec.commands import ErrorCode, LoadActs
@@ -194,16 +193,6 @@ BUGS = [*ARITHMETIC, *CONTROL, *PROGRAMS]
 def name_of(bug):
     """Return the id of a bug: what is wrong, and the test that notices."""
     return f"{bug[0]} -> {bug[4].__module__}.{bug[4].__name__}"
-
-
-def with_bug(method, old, new):
-    """Return a method with one piece of its source replaced."""
-    source = textwrap.dedent(inspect.getsource(method))
-    assert source.count(old) == 1, f"{old!r} is {source.count(old)} times in {method.__qualname__}"
-    module = sys.modules[method.__module__]
-    namespace = dict(vars(module))
-    exec(compile(source.replace(old, new), module.__file__, "exec"), namespace)
-    return namespace[method.__name__]
 
 
 @pytest.mark.parametrize("bug", BUGS, ids=name_of)

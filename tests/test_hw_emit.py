@@ -7,13 +7,18 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hw_support import BASE, PAIR, SMALLEST, ids
 
+from cimforge.spec.commands import ErrorCode, SetRequantize, encode
+from cimforge.spec.errors import ConfigError, DataError
+from cimforge.spec.layout import pack_acts, pack_selects, pack_weights
 from cimforge.spec.timing import MACRO_LATENCY
 from cimforge.spec.yaml_config import load_config
 from cimforge_hw.dcim.requantizer import Requantizer
 from cimforge_hw.emit import emit_component, emit_tile, write_if_changed
+from cimforge_verif.random_tile import random_signed
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = [load_config("tiny"), SMALLEST, PAIR.replace(act_slice=4)]
@@ -54,8 +59,9 @@ def test_sidecar_and_verilog_have_the_same_ports(config):
     told = {name: (port["direction"], port["width"])
             for name, port in made.sidecar["ports"].items()}
     found = module_ports(made.verilog, "dcim_tile")
-    assert found.pop("clk") == found.pop("rst") == ("input", 1)
-    assert {name: told[name] for name in told if name not in ("clk", "rst")} == found
+    assert told == found
+    assert found["clk"] == found["rst"] == ("input", 1)
+    assert "synchronous, active high" in made.sidecar["ports"]["rst"]["meaning"]
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=ids)
@@ -64,7 +70,7 @@ def test_every_module_is_there_once(config):
     modules = re.findall(r"^module (\w+)", made.verilog, re.MULTILINE)
     assert sorted(modules) == sorted(made.sidecar["modules"])
     assert len(set(modules)) == len(modules)
-    assert {"dcim_tile", "macro", "column", "requantizer"} <= set(modules)
+    assert {"dcim_tile", "dcim_tile_macro", "dcim_tile_column"} <= set(modules)
     used = set(re.findall(r"^  (\w+) \\?\w+ ?\($", made.verilog, re.MULTILINE))
     assert used & set(modules) == set(modules) - {"dcim_tile"}
 
@@ -94,6 +100,83 @@ def test_the_sidecar_tells_the_configuration():
     assert (sidecar["top"], sidecar["macro_latency"]) == ("dcim_tile", MACRO_LATENCY)
     signed = emit_component(Requantizer(BASE), "unit").sidecar["ports"]
     assert signed["acc"] == {"direction": "input", "width": 32, "signed": True}
+    assert "clk" not in signed
+
+
+def test_two_tiles_share_no_module():
+    names = [{*emit_tile(config, top).sidecar["modules"]}
+             for config, top in ((CONFIGS[1], "left"), (SMALLEST.replace(act_depth=3), "right"))]
+    assert names[0].isdisjoint(names[1])
+    assert len(names[0]) == len(names[1]) > 10
+
+
+@pytest.mark.parametrize("top", ["", "1st", "a-b", "a b", "tile\n", "über"])
+def test_a_top_that_is_no_name_is_refused(top):
+    with pytest.raises(ConfigError, match="top must be a Verilog identifier"):
+        emit_tile(SMALLEST, top)
+
+
+def test_the_first_line_says_what_this_is():
+    first = emission(CONFIGS[0]).verilog.partition("\n")[0]
+    assert re.fullmatch(rf"// dcim_tile: configuration {CONFIGS[0].digest}, cimforge \d+\.\S+, "
+                        r"amaranth \d+\.\S+; parameters and ports: dcim_tile\.json", first)
+
+
+def unpacked(beats, fields):
+    """Return every field of every beat as the sidecar says, by name: lists of count values."""
+    rows = []
+    for beat in beats:
+        word, row = int.from_bytes(beat.tobytes(), "little"), {}
+        for f in fields:
+            values = [word >> f["offset"] + i * f["stride"] & (1 << f["width"]) - 1
+                      for i in range(f["count"])]
+            row[f["name"]] = [v - (v >> f["width"] - 1 << f["width"]) if f["signed"] else v
+                              for v in values]
+        rows.append(row)
+    return rows
+
+
+@pytest.mark.parametrize("config", [
+    CONFIGS[0], CONFIGS[0].replace(cols=8, index_share=2, load_rows=1), CONFIGS[2],
+    CONFIGS[2].replace(sub_macros=4, rows=1, max_m=8), SMALLEST], ids=ids)
+def test_the_fields_of_the_streams_are_where_the_sidecar_says(config):
+    told, rng = emission(config).sidecar, np.random.default_rng(41)
+    p, r, c, share = config.sub_macros, config.rows, config.cols, config.index_share
+    fields = {name: told["streams"][name]["fields"] for name in told["streams"]}
+    for name, stream in told["streams"].items():
+        width = told["ports"][stream["payload"]]["width"]
+        ends = [f["offset"] + (f["count"] - 1) * f["stride"] + f["width"] for f in fields[name]]
+        assert max(ends) == width
+    weight = random_signed(rng, (p, r, c), config.weight_bits)
+    index = rng.integers(0, config.lines, (p, r, config.units))
+    beats = unpacked(pack_weights(config, weight, index), fields["weights"])
+    names = ["weight"] if share == 1 else [f"weight_{i}" for i in range(share)]
+    found = np.array([[beat[name] for name in names] for beat in beats])  # beat, share, unit
+    assert (found.transpose(0, 2, 1).reshape(r, p, c) == weight.swapaxes(0, 1)).all()
+    if config.index_bits:
+        found = np.array([beat["index"] for beat in beats]).reshape(r, p, -1)
+        assert (found == index.swapaxes(0, 1)).all()
+    acts = random_signed(rng, (2, config.act_lanes), config.act_bits)
+    assert [beat["activation"] for beat in unpacked(pack_acts(config, acts), fields["acts"])
+            ] == acts.tolist()
+    scale = SetRequantize(output=1, bias=-7, multiplier=9, shift=3)
+    command, = unpacked(encode([scale]), fields["commands"])
+    assert (command["opcode"], command["row"], command["bias"]) == ([5], [1], [-7])
+    assert [f["name"] for f in fields["results"]] == ["lane", "last"]
+
+
+def test_selects_and_errors_are_told():
+    config, rng = CONFIGS[2], np.random.default_rng(42)
+    sidecar = emission(config).sidecar
+    assert sidecar["errors"] == {str(int(code)): code.name for code in ErrorCode}
+    level1, level2 = rng.integers(0, 2, (2, 1, config.rows, config.sub_macros))
+    mask = rng.integers(0, 2, (1, config.sub_macros, config.cols))
+    beats = pack_selects(config, level1, level2, mask)
+    assert len(beats) == sidecar["selects"]["beats"] == 1
+    found, = unpacked(beats, sidecar["selects"]["fields"])
+    for name, wanted in (("level1", level1), ("level2", level2), ("enable", mask)):
+        assert found[name] == wanted.ravel().tolist()
+    assert "selects" not in emission(CONFIGS[0]).sidecar
 
 
 def test_files_are_left_alone_where_nothing_changes(tmp_path):
@@ -112,3 +195,18 @@ def test_write_if_changed(tmp_path):
     assert not write_if_changed(path, "one")
     assert write_if_changed(path, "two")
     assert path.read_text() == "two"
+
+
+def test_a_file_of_another_kind_is_replaced(tmp_path):
+    (tmp_path / "a.v").write_bytes(b"\xff\xfe not text")
+    assert write_if_changed(tmp_path / "a.v", "one")
+    assert (tmp_path / "a.v").read_text() == "one"
+
+
+@pytest.mark.parametrize("folder", ["file", "file/below", "/proc/none", "taken", "nul\0"])
+def test_a_folder_that_cannot_be_written_is_one_error(tmp_path, folder):
+    (tmp_path / "file").write_text("in the way")
+    (tmp_path / "taken" / "dcim_tile.v").mkdir(parents=True)
+    with pytest.raises(DataError, match=r"dcim_tile\.v: cannot be written: "):
+        emission(SMALLEST).write(tmp_path / folder)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["dcim_tile.v", "file", "taken"]

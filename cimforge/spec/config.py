@@ -227,7 +227,9 @@ class DcimConfig:
         """Width of a column's sum.
 
         R products of magnitude at most 2^(w-1) * 2^(a-1) sum to at most R * 2^(w+a-2), which is
-        less than 2^(w+a+log2 R-1): no sum overflows w + a + log2 R two's-complement bits.
+        less than 2^(w+a+log2 R-1): no sum overflows w + a + log2 R two's-complement bits. The
+        partial sums of unsigned slices, kept shifted to the top, fit as well: what has come of an
+        activation is then less than 2^a, so they are less than R * 2^(w-1) * 2^a, the same bound.
         """
         return self.weight_bits + self.act_bits + _log2(self.rows)
 

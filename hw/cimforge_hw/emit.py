@@ -1,31 +1,27 @@
 """Verilog of a configuration: every distinct component once, and a JSON sidecar.
 
-The text depends on nothing but the configuration and Amaranth's version, so equal bytes mean
-equal hardware and caches can go by its digest.
+The text depends on nothing but the configuration and the versions in its first line, so equal bytes
+mean equal hardware and caches can go by its digest.
 """
 
 import json
-import os
 import re
-import tempfile
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 
 from amaranth._toolchain.yosys import find_yosys  # what amaranth.back.verilog uses itself
 from amaranth.back import rtlil
-from amaranth.hdl import Fragment, Value
+from amaranth.hdl import Fragment
 from amaranth.lib import wiring
-from amaranth.lib.wiring import In
 
 from cimforge.spec.config import DcimConfig
-from cimforge.spec.timing import MACRO_LATENCY
-from cimforge_hw.common.place import port_name
+from cimforge.spec.errors import ConfigError
+from cimforge.spec.files import write_atomic
 from cimforge_hw.dcim.tile import DcimTile
+from cimforge_hw.sidecar import component_ports, describe
 
 __all__ = ["Emission", "emit_component", "emit_tile", "write_if_changed"]
-
-#: Version of the sidecar's format.
-FORMAT = 1
 
 # The attributes that Amaranth leaves for debugging; they carry paths of this machine.
 _ATTRIBUTES = ("generator", "top", "src", "amaranth.hierarchy", "amaranth.decoding")
@@ -40,9 +36,9 @@ class Emission:
     top : str
         Name of the top module.
     verilog : str
-        All modules, children first.
+        A line that says what this is, then all modules by name; the top comes first.
     sidecar : dict
-        Ports, modules, parameters and latency, ready for JSON.
+        Ports, streams, modules, parameters and latency, ready for JSON.
     """
 
     top: str
@@ -50,7 +46,13 @@ class Emission:
     sidecar: dict
 
     def write(self, folder: Path) -> list[Path]:
-        """Write ``TOP.v`` and ``TOP.json`` where they differ; return both paths."""
+        """Write ``TOP.v`` and ``TOP.json`` where they differ; return both paths.
+
+        Raises
+        ------
+        DataError
+            If the file system refuses.
+        """
         paths = [folder / f"{self.top}.v", folder / f"{self.top}.json"]
         write_if_changed(paths[0], self.verilog)
         write_if_changed(paths[1], json.dumps(self.sidecar, indent=2) + "\n")
@@ -59,45 +61,51 @@ class Emission:
 
 def write_if_changed(path: Path, text: str) -> bool:
     """Write a file atomically; leave it, and its time stamp, alone where nothing changes."""
-    if path.exists() and path.read_text() == text:
-        return False
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name)
-    with os.fdopen(handle, "w") as file:
-        file.write(text)
-    Path(name).chmod(0o644)
-    Path(name).replace(path)
+    data = text.encode()
+    try:
+        if path.read_bytes() == data:
+            return False
+    except (OSError, ValueError):
+        pass  # not there, or no file: writing says what is wrong
+    write_atomic(path, data)
     return True
 
 
 class _Library:
     """Collects the distinct components below a top; passed as Amaranth's platform."""
 
-    def __init__(self):
+    def __init__(self, top: str):
+        self._top = top
         self.modules: dict[str, wiring.Component] = {}
         self.texts: dict[str, str] = {}
 
     def require(self, kind: type[wiring.Component], config):
-        """Emit a component unless it is there; one design has one configuration, so one each."""
-        name = re.sub(r"(?<!^)(?=[A-Z])", "_", kind.__name__).lower()
+        """Emit a component unless it is there; one design has one configuration, so one each.
+
+        Names start with the top's: two tiles of one system on chip must not share modules.
+        """
+        name = f"{self._top}_" + re.sub(r"(?<!^)(?=[A-Z])", "_", kind.__name__).lower()
         if name not in self.modules:
             self.emit(name, kind(config))
-        clocked = re.search(r"^\s*wire width 1 input \d+\s+\\clk$", self.texts[name], re.MULTILINE)
-        return name, self.modules[name].signature, clocked is not None
+        return name, self.modules[name].signature, self.clocked(name)
+
+    def clocked(self, name: str) -> bool:
+        """Whether a module has a clock, and a reset with it."""
+        return re.search(r"^\s*wire width 1 input \d+\s+\\clk$", self.texts[name],
+                         re.MULTILINE) is not None
 
     def emit(self, name: str, component: wiring.Component):
         """Convert one component to RTLIL; its children become instances."""
         fragment = Fragment.get(component, self)
-        text, _ = rtlil.convert_fragment(fragment, _ports(component), name, emit_src=False)
+        text, _ = rtlil.convert_fragment(fragment, _directed(component), name, emit_src=False)
         self.modules[name] = component
         self.texts[name] = text
 
 
-def _ports(component: wiring.Component) -> dict:
+def _directed(component: wiring.Component) -> dict:
     from amaranth.hdl._ir import PortDirection
-    return {port_name(path): (Value.cast(value), PortDirection.Input if member.flow == In
-                              else PortDirection.Output)
-            for path, member, value in component.signature.flatten(component)}
+    return {name: (value, PortDirection.Input if is_input else PortDirection.Output)
+            for name, (value, is_input) in component_ports(component).items()}
 
 
 def _verilog(texts: list[str]) -> str:
@@ -124,29 +132,37 @@ def emit_component(component: wiring.Component, top: str) -> Emission:
     ----------
     component : Component
     top : str
-        Name of the top module.
+        Name of the top module, and what the names of all others start with.
+
+    Raises
+    ------
+    ConfigError
+        If ``top`` is no Verilog identifier.
     """
-    library = _Library()
+    _check_top(top)
+    library = _Library(top)
     library.emit(top, component)
-    texts = [library.texts[name] for name in library.modules]
-    config = component.config  # type: ignore[attr-defined]
-    sidecar = {
-        "format": FORMAT,
-        "top": top,
-        "parameters": config.to_dict(),
-        "config_digest": config.digest,
-        "macro_latency": MACRO_LATENCY,
-        "modules": {name: type(child).__name__ for name, child in sorted(
-            library.modules.items())},
-        "ports": {port: {"direction": "input" if direction.name == "Input" else "output",
-                         "width": len(value), "signed": value.shape().signed}
-                  for port, (value, direction) in _ports(component).items()},
-    }
-    return Emission(top, _verilog(texts), sidecar)
+    modules = {name: type(child).__name__ for name, child in sorted(library.modules.items())}
+    digest = component.config.digest  # type: ignore[attr-defined]
+    head = (f"// {top}: configuration {digest}, {_version('cimforge')}, "
+            f"{_version('amaranth')}; parameters and ports: {top}.json\n")
+    return Emission(top, head + _verilog([library.texts[name] for name in library.modules]),
+                    describe(component, top, modules, library.clocked(top)))
 
 
+def _check_top(top: str):
+    if not re.fullmatch(r"[A-Za-z_]\w*", top, re.ASCII):
+        raise ConfigError(f"top must be a Verilog identifier, not {top!r}")
 
 
-def emit_tile(config: DcimConfig) -> Emission:
-    """Emit the digital tile as ``dcim_tile``."""
-    return emit_component(DcimTile(config), "dcim_tile")
+def _version(package: str) -> str:
+    try:
+        return f"{package} {metadata.version(package)}"
+    except metadata.PackageNotFoundError:  # a source tree that is not installed
+        return package
+
+
+def emit_tile(config: DcimConfig, top: str = "dcim_tile") -> Emission:
+    """Emit the digital tile; ``top`` as for :func:`emit_component`."""
+    _check_top(top)  # before there is a tile that nobody emits
+    return emit_component(DcimTile(config), top)

@@ -1,6 +1,6 @@
 """Is a command legal? The checks of ``docs/dcim.md``, in the order of their codes."""
 
-from amaranth import Cat, Module
+from amaranth import Cat, Module, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -20,7 +20,7 @@ class CommandLayout(data.StructLayout):
     """
 
     def __init__(self):
-        super().__init__(dict(FIELDS))
+        super().__init__({**dict(FIELDS), "bias": signed(32)})
 
 
 class Check(wiring.Component):
