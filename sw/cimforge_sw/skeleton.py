@@ -15,7 +15,7 @@ from transformers.initialization import no_init_weights
 from cimforge.spec.errors import DataError
 from cimforge_sw.blocks import Blocks
 from cimforge_sw.checkpoint import PACKED, check_folder
-from cimforge_sw.models import model_class, quiet
+from cimforge_sw.models import LOAD_ERRORS, model_class, quiet
 
 __all__ = ["Shards", "Skeleton"]
 
@@ -228,7 +228,7 @@ def _build(folder: Path) -> nn.Module:
         build = kind.from_config if kind is transformers.AutoModel else kind
         with quiet(), _parameters_on_meta(), no_init_weights():
             module = build(config)
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
+    except LOAD_ERRORS as error:
         first = (str(error).splitlines() or [type(error).__name__])[0]
         raise DataError(f"{folder}: transformers cannot build this model: {first}") from error
     return module.eval()
