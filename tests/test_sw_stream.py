@@ -19,6 +19,7 @@ from cimforge_sw.packed import save_packed
 from cimforge_sw.plan import Plan
 from cimforge_sw.prune import prune
 from cimforge_sw.stream import layer_shapes, stream_layers, stream_prune
+from cimforge_sw.stream_work import Progress
 
 PLAN = Plan(NmPattern(3, 5), {"*.0.*": NmPattern(2, 4)})  # 5 divides no K here
 BATCH = 40  # tokens: several batches
@@ -185,7 +186,17 @@ def test_damage_is_named_and_leaves_no_output(tmp_path, damage, message):
     damage(source)
     with pytest.raises(DataError, match=message):
         stream_prune(source, PLAN, token_rows(), tmp_path / "out")
-    assert not (tmp_path / "out").exists()
+    left = [path.name for path in tmp_path.iterdir()]
+    assert set(left) <= {"source", ".out.partial"}  # the latter where a block was done before
+
+
+def test_a_run_that_never_finished_a_block_is_no_obstacle(tmp_path):
+    source, rows, out = save_tiny("llama", tmp_path / "source"), token_rows(), tmp_path / "out"
+    with pytest.raises(DataError, match=r"up_proj: no calibration statistics; calibrate it or"):
+        stream_prune(source, PLAN, rows, out, exclude=["*.up_proj"])
+    assert [path.name for path in tmp_path.iterdir()] == ["source"]
+    Progress(tmp_path / ".out.partial", {"job": "another"})  # as a power cut leaves it
+    assert stream_prune(source, PLAN, rows, out).folder == out
 
 
 def test_bad_calls_are_refused(tmp_path):
@@ -194,15 +205,13 @@ def test_bad_calls_are_refused(tmp_path):
         stream_prune(source, PLAN, rows, tmp_path / "out", score="other")
     with pytest.raises(DataError, match="source: already there and not empty"):
         stream_prune(source, PLAN, rows, source)
-    with pytest.raises(DataError, match=r"up_proj: no calibration statistics; calibrate it or"):
-        stream_prune(source, PLAN, rows, tmp_path / "out", exclude=["*.up_proj"])
     with pytest.raises(DataError, match="'nothing' matches none of 14 layers"):
         stream_prune(source, Plan(NmPattern(2, 4), {"nothing": NmPattern(1, 4)}), rows,
-                     tmp_path / "other")
+                     tmp_path / "out")
     model = load_model(source)
     save_packed(prune(model, PLAN, calibrate(model, rows)), tmp_path / "packed")
     with pytest.raises(DataError, match="packed: a packed checkpoint is already pruned"):
-        stream_prune(tmp_path / "packed", PLAN, rows, tmp_path / "other")
+        stream_prune(tmp_path / "packed", PLAN, rows, tmp_path / "out")
     albert = transformers.AlbertModel(transformers.AlbertConfig(
         hidden_size=32, embedding_size=16, num_hidden_layers=4, num_attention_heads=2,
         intermediate_size=48, vocab_size=VOCABULARY))

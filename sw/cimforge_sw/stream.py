@@ -201,15 +201,15 @@ def stream_prune(source: str | Path, plan: Plan, texts: Iterable[Text], out: str
     with _run(source, texts, max_tokens, exclude, batch_tokens) as run:
         patterns = plan.resolve(linear_layers(run.module))
         digest = checkpoint_digest(run.skeleton.shards.files)
-        record = Progress(out.with_name(f".{out.name}.partial"), {
-            "source": digest, "plan": repr(plan), "rows": run.rows, "score": score,
-            "exclude": list(exclude), "batch_tokens": batch_tokens})
-        writer = BlockWriter(run.skeleton, record.folder, plan, patterns, score)
-        for index, norms, states in run.passes(record.folder, len(record.blocks)):
-            record.add(writer.prune_block(index, norms), states)
-            if progress is not None:
-                progress(index + 1, len(run.blocks))
-        writer.finish(run.source)
-        record.finish(out)
+        job = {"source": digest, "plan": repr(plan), "rows": run.rows, "score": score,
+               "exclude": list(exclude), "batch_tokens": batch_tokens}
+        with Progress(out.with_name(f".{out.name}.partial"), job) as record:
+            writer = BlockWriter(run.skeleton, record.folder, plan, patterns, score)
+            for index, norms, states in run.passes(record.folder, len(record.blocks)):
+                record.add(writer.prune_block(index, norms), states)
+                if progress is not None:
+                    progress(index + 1, len(run.blocks))
+            writer.finish(run.source)
+            record.finish(out)
     zeros = sum(block.zeros for block in record.blocks)
     return StreamedModel(out, patterns, plan, zeros / sum(b.weights for b in record.blocks), digest)

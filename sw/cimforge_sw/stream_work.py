@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -92,6 +93,8 @@ class DoneBlock:
 class Progress:
     """The record of a run in its work folder: what was asked for, and which blocks are done.
 
+    A context: where it ends without a block done, the folder goes too.
+
     Parameters
     ----------
     folder : Path
@@ -123,6 +126,13 @@ class Progress:
         else:
             self._write({})
 
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if not self.blocks:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
     def _resume(self, path: Path) -> None:
         try:
             raw = json.loads(path.read_text())
@@ -130,6 +140,9 @@ class Progress:
             blocks = [DoneBlock(**entry) for entry in raw["blocks"]]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise DataError(f"{path}: damaged; remove {self.folder}, which starts anew") from error
+        if not blocks:  # the run ended at once, with a power cut for example
+            self._write({})
+            return
         if raw.get("version") != _VERSION or job != self._job:
             raise DataError(f"{self.folder}: an interrupted run of another job (model, plan, texts "
                             "or options differ); finish that one, or remove the folder")
@@ -152,8 +165,9 @@ class Progress:
 
     def finish(self, out: Path) -> None:
         """Give the work folder its final name, and remove the states and the record."""
-        for path in self.folder.glob("states-*"):
-            path.unlink()
+        for stray in ("states-*", f".{_PROGRESS}.*"):
+            for path in self.folder.glob(stray):
+                path.unlink()
         try:
             self.folder.rename(out)
         except OSError as error:
