@@ -18,14 +18,15 @@ def test_magnitude_ignores_the_sign():
 
 
 @pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
-def test_scores_leave_weights_alone_and_are_in_the_wider_type(kind):
+def test_scores_leave_weights_alone_and_wanda_is_float32(kind):
     generator = torch.Generator().manual_seed(4)
-    weight = torch.randn(5, 7, generator=generator).to(kind)
+    weight = torch.nn.Parameter(torch.randn(5, 7, generator=generator).to(kind))
     norm = torch.rand(7, generator=generator)
-    before = weight.clone()
+    before = weight.detach().clone()
     score = wanda_score(weight, norm)
     assert score.dtype == torch.float32
-    assert torch.equal(score, weight.float().abs() * norm)
+    assert torch.equal(score, before.float().abs() * norm)
+    assert not score.requires_grad
     assert torch.equal(magnitude_score(weight), before.abs())
     assert torch.equal(weight, before)
 
