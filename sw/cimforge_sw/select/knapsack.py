@@ -22,7 +22,7 @@ class Limit:
     Parameters
     ----------
     use : ndarray of float, shape (L, P)
-        Of every option of every layer.
+        Of every option of every layer; infinite where it is not to be had.
     low, high : float
         The total stays in ``low .. high``; either may be infinite.
     """
@@ -55,6 +55,8 @@ def choose(cost: np.ndarray, limits: Sequence[Limit] = ()) -> np.ndarray | None:
     """
     layers, options = cost.shape
     allowed = np.isfinite(cost)
+    for limit in limits:
+        allowed &= np.isfinite(limit.use)
     if not allowed.any(axis=1).all():
         raise DataError(f"layer {int((~allowed.any(axis=1)).argmax())} has no option to choose")
     one_each = kron(csr_array(np.eye(layers)), csr_array(np.ones((1, options))))

@@ -1,0 +1,83 @@
+"""The cells of the accuracy table: what is measured, and the file each result is in."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from cimforge.spec.errors import DataError
+from cimforge.spec.files import write_atomic
+
+__all__ = ["MODELS", "PATTERNS", "SEEDS", "TARGETS", "Cell", "cells"]
+
+MODELS = ("stdlib-llama", "stdlib-mamba", "all-MiniLM-L6-v2")
+TARGETS = (0.5, 0.6, 0.625, 0.7, 0.75)
+SEEDS = (0, 1, 2)
+#: Uniform patterns and what they prune.
+PATTERNS = {"1:2": 0.5, "2:4": 0.5, "4:8": 0.5, "3:8": 0.625, "1:4": 0.75, "2:8": 0.75}
+#: Columns besides the patterns: FLOW with the published candidates and with N:8.
+SELECTED = ("uniform", "owl", "flow", "flow-line", "flow-x")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One measurement.
+
+    Parameters
+    ----------
+    model, method : str
+        A method is ``"dense"``, a pattern, or one of the selections.
+    target : float
+        Sparsity asked for.
+    seed : int
+        Which calibration text.
+    """
+
+    model: str
+    method: str
+    target: float
+    seed: int
+
+    def path(self, folder: Path) -> Path:
+        """Return the file of the result."""
+        method = self.method.replace(":", "of")
+        return folder / self.model / f"{method}-{self.target:g}-{self.seed}.json"
+
+    def load(self, folder: Path, digest: str) -> dict | None:
+        """Return the result; None where there is none of this model and text.
+
+        Raises
+        ------
+        DataError
+            A damaged file.
+        """
+        path = self.path(folder)
+        if not path.is_file():
+            return None
+        try:
+            record = json.loads(path.read_text(encoding="utf-8"))
+            return record if record["digest"] == digest else None
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise DataError(f"{path}: not a result of the accuracy table; remove it to measure "
+                            "it again") from error
+
+    def save(self, folder: Path, digest: str, result: dict) -> dict:
+        """Write the result and return it as a record."""
+        record = {"model": self.model, "method": self.method, "target": self.target,
+                  "seed": self.seed, "digest": digest, **result}
+        path = self.path(folder)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(path, (json.dumps(record, indent=1) + "\n").encode())
+        return record
+
+
+def cells(models: tuple[str, ...] = MODELS, seeds: tuple[int, ...] = SEEDS) -> Iterator[Cell]:
+    """Yield all cells, those of a model and a seed together: they share calibration and masks."""
+    for model in models:
+        for seed in seeds:
+            yield Cell(model, "dense", 0.0, seed)
+            for pattern, target in PATTERNS.items():
+                yield Cell(model, pattern, target, seed)
+            for target in TARGETS:
+                for method in SELECTED:
+                    yield Cell(model, method, target, seed)

@@ -1,0 +1,122 @@
+"""``cimforge prune``: select, prune and save, with everything a person wants to see of it."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cimforge as cf
+from cimforge.report.plots import plot_pareto, plot_plan
+from cimforge.report.progress import progress
+from cimforge.spec.files import write_atomic
+
+__all__ = ["FRONT", "run_front", "run_prune"]
+
+#: Sparsities of a Pareto front.
+FRONT = (0.5, 0.5625, 0.625, 0.6875, 0.75)
+
+
+def _selector(bars, source: str, config_name: str, texts: Sequence[str], exclude: Sequence[str],
+              scored: int):
+    """Load and calibrate; plans are scored on the first ``scored`` texts."""
+    from cimforge_sw.select import Selector
+
+    config = cf.load_config(config_name)
+    with bars.task("load model", 1):
+        model = cf.load_model(source)
+    with bars.task("calibrate", None) as bar:
+        stats = cf.calibrate(model, texts, progress=bar.of)
+    return Selector(model, stats, texts[:scored], config, exclude=exclude)
+
+
+def run_prune(source: str, out: Path, texts: Sequence[str], *, method: str = "flow-x",
+              sparsity: float = 0.5, mode: str = "balanced", config_name: str = "default",
+              max_cycles: float | None = None, exclude: Sequence[str] = (), packed: bool = False,
+              scored: int = 128) -> Path:
+    """Select a plan, prune by it, and write plan, picture, figures and checkpoint.
+
+    Parameters
+    ----------
+    source : str
+        What ``load_model`` takes.
+    out : Path
+        Folder of ``plan.yaml``, ``plan.svg``, ``selection.json`` and ``checkpoint/``. A search
+        that was interrupted left a journal in it, and goes on.
+    texts : sequence of str
+        Calibration text.
+    method, sparsity, mode, max_cycles
+        See ``Selector.select``.
+    config_name : str
+        Preset or YAML file of the hardware: candidates and cycles.
+    exclude : sequence of str
+        Globs of layers that stay dense.
+    packed : bool
+        Write packed N:M safetensors instead of a dense checkpoint.
+    scored : int
+        How many of the first texts plans are scored on.
+
+    Returns
+    -------
+    Path
+        The plan.
+    """
+    from cimforge_sw.packed import save_packed, save_pruned
+
+    with progress() as bars:
+        selector = _selector(bars, source, config_name, texts, exclude, scored)
+        with bars.task(f"select ({method})", None) as bar:
+            chosen = selector.select(method, sparsity, mode=mode, max_cycles=max_cycles,
+                                     journal=out / "search.journal", progress=bar.of)
+        with bars.task("prune, save", 1):
+            pruned = cf.prune(selector.model, chosen.plan, selector.stats)
+            (save_packed if packed else save_pruned)(pruned, out / "checkpoint")
+    chosen.plan.save(out / "plan.yaml")
+    figures: dict[str, Any] = {
+        "model": source, "method": method, "target": sparsity, "sparsity": pruned.sparsity,
+        "excess": chosen.excess, "cycles": selector.cycles(chosen), "tokens": selector.tokens,
+        "loss": selector.loss(chosen), "details": chosen.details,
+        "presence": [entry.presence for entry in selector.outliers],
+        "locality": [entry.locality for entry in selector.outliers]}
+    write_atomic(out / "selection.json", (json.dumps(figures, indent=1) + "\n").encode())
+    plot_plan(out / "plan.svg", {name: str(p) for name, p in pruned.patterns.items()},
+              figures["presence"], figures["locality"])
+    return out / "plan.yaml"
+
+
+def run_front(source: str, out: Path, texts: Sequence[str], *,
+              methods: Sequence[str] = ("uniform", "flow", "flow-x"),
+              config_name: str = "default", exclude: Sequence[str] = ()) -> Path:
+    """Draw the Pareto front of accuracy against latency; one point per method and sparsity.
+
+    Plans are scored on the second half of the texts, which no selection saw; cycles are the
+    closed form on the configuration, weights streamed. Points that are there already stay, so an
+    interrupted front goes on.
+
+    Returns
+    -------
+    Path
+        The picture; ``pareto.json`` beside it has the points.
+    """
+    from cimforge_sw.objective import Objective
+
+    half = len(texts) // 2
+    path = out / "pareto.json"
+    points = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+    done = {(point["method"], point["target"]) for point in points}
+    with progress() as bars:
+        selector = _selector(bars, source, config_name, texts, exclude, half)
+        unseen = Objective(selector.model, texts[half:])
+        for method in methods:
+            for target in FRONT:
+                if (method, target) in done:
+                    continue
+                with bars.task(f"{method} {target:g}", None) as bar:
+                    chosen = selector.select(method, target, progress=bar.of, journal=(
+                        out / f"{method}-{target:g}.journal" if method == "flow-x" else None))
+                selector.variants.apply(chosen.plan.resolve(selector.shapes))
+                points.append({"method": method, "target": target, "label": f"{target:.1%}",
+                               "sparsity": chosen.sparsity, "cycles": selector.cycles(chosen),
+                               "score": unseen.loss(selector.variants.model.module)})
+                out.mkdir(parents=True, exist_ok=True)
+                write_atomic(path, (json.dumps(points, indent=1) + "\n").encode())
+    return plot_pareto(out / "pareto.svg", points, "loss to the dense model (lower is better)")

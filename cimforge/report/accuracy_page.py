@@ -1,0 +1,146 @@
+"""The accuracy table as a page and pictures, made from nothing but its JSON."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+__all__ = ["accuracy_page", "accuracy_plots", "verdicts"]
+
+_TITLES = {"flow": "FLOW, published candidates", "flow-line": "FLOW, N:8", "flow-x": "FLOW-X",
+           "owl": "OWL-style, N:8", "uniform": "uniform N:8 or best mix"}
+_ORDER = ("1:2", "2:4", "4:8", "3:8", "1:4", "2:8", "uniform", "owl", "flow", "flow-line", "flow-x")
+
+_HOW = """
+Masks by Wanda score, no retraining; all methods of a seed share the calibration text. Mean over
+{seeds} calibration seeds, ± half their range.
+
+Models of the standard library's sources: bits per byte on held-out files, lower is better.
+all-MiniLM-L6-v2: mean cosine of held-out sentence embeddings to the dense model's, higher is
+better. Uniform patterns stand at the sparsity they have; `uniform` is the pattern that hits a
+target, or the best mix (on calibration text) of the two N:8 levels next to it by whole layers."""
+
+Records = list[dict[str, Any]]
+
+
+def _title(method: str) -> str:
+    return _TITLES.get(method, f"uniform {method}")
+
+
+def _higher_is_better(model: str) -> bool:
+    return not model.startswith("stdlib-")
+
+
+def _by_model(records: Records) -> dict[str, Records]:
+    found: dict[str, Records] = defaultdict(list)
+    for record in records:
+        found[record["model"]].append(record)
+    return dict(found)
+
+
+def _scores(records: Iterable[dict[str, Any]], method: str, target: float, key: str) -> list[float]:
+    """Return one score per seed, in the order of the seeds."""
+    return [r[key] for r in sorted(records, key=lambda r: r["seed"])
+            if r["method"] == method and r["target"] == target]
+
+
+def _cell(scores: list[float]) -> str:
+    """Return mean and spread: half the range of the seeds."""
+    if not scores:
+        return "-"
+    spread = (max(scores) - min(scores)) / 2
+    return f"{mean(scores):.4f} ±{spread:.4f}"
+
+
+def _table(records: Records, key: str) -> list[str]:
+    targets = sorted({r["target"] for r in records} - {0.0})
+    lines = ["| method | " + " | ".join(f"{target:.1%}" for target in targets) + " |",
+             "|---|" + "---|" * len(targets)]
+    for method in _ORDER:
+        row = [_cell(_scores(records, method, target, key)) for target in targets]
+        if any(cell != "-" for cell in row):
+            lines.append(f"| {_title(method)} | " + " | ".join(row) + " |")
+    return lines
+
+
+def verdicts(records: Records, key: str = "score") -> Records:
+    """Return, for each model and target, FLOW-X beside the best other method.
+
+    Returns
+    -------
+    list of dict
+        ``model``, ``target``, ``flow_x`` and ``best`` (means), ``best_method``, ``margin``
+        (positive where FLOW-X is better), ``spread`` (the larger of both methods' half ranges over
+        the seeds) and ``clear`` (FLOW-X is better with every seed).
+    """
+    rows: Records = []
+    for model, mine in _by_model(records).items():
+        sign = 1 if _higher_is_better(model) else -1
+        for target in sorted({r["target"] for r in mine} - {0.0}):
+            ours = _scores(mine, "flow-x", target, key)
+            others = {method: found for method in _ORDER if method != "flow-x"
+                      and (found := _scores(mine, method, target, key))}
+            if not ours or not others:
+                continue
+            best = max(others, key=lambda method: sign * mean(others[method]))
+            gaps = [sign * (a - b) for a, b in zip(ours, others[best], strict=False)]
+            rows.append({
+                "model": model, "target": target, "flow_x": mean(ours), "best_method": best,
+                "best": mean(others[best]), "margin": sign * (mean(ours) - mean(others[best])),
+                "spread": max((max(s) - min(s)) / 2 for s in (ours, others[best])),
+                "clear": min(gaps) > 0})
+    return rows
+
+
+def accuracy_page(report: dict[str, Any]) -> str:
+    """Return the Markdown page of a report as ``make accuracy`` writes it."""
+    records = report["records"]
+    seeds = len({record["seed"] for record in records})
+    made = f"Made by `{report['command']}` from `accuracy.json`, commit {report['commit']}."
+    lines = ["# Accuracy of N:M selection", "", made, _HOW.format(seeds=seeds), ""]
+    for model, mine in _by_model(records).items():
+        dense = _scores(mine, "dense", 0.0, "score")
+        int8 = _scores(mine, "dense", 0.0, "score_int8")
+        lines += [f"## {model}", "", f"Dense {mean(dense):.4f}, in INT8 {mean(int8):.4f}.", "",
+                  *_table(mine, "score"), "", "After quantization to INT8:", "",
+                  *_table(mine, "score_int8"), "", f"![{model}](img/accuracy-{model}.svg)", ""]
+    lines += ["## FLOW-X against the best of the others", "",
+              "| model | target | FLOW-X | best other | | margin | seeds' spread | every seed |",
+              "|---|---|---|---|---|---|---|---|"]
+    for row in verdicts(records):
+        lines.append(
+            f"| {row['model']} | {row['target']:.1%} | {row['flow_x']:.4f} | {row['best']:.4f} | "
+            f"{_title(row['best_method'])} | "
+            f"{row['margin']:+.4f} | {row['spread']:.4f} | {'yes' if row['clear'] else 'no'} |")
+    return "\n".join(lines) + "\n"
+
+
+def accuracy_plots(report: dict[str, Any], folder: Path) -> list[Path]:
+    """Draw the score of every method over sparsity, one SVG per model."""
+    from cimforge.report.plots import save_figure
+
+    paths = []
+    for model, mine in _by_model(report["records"]).items():
+        def draw(axes: Any, mine: Records = mine, model: str = model) -> None:
+            for method in ("uniform", "owl", "flow", "flow-line", "flow-x"):
+                targets = sorted({r["target"] for r in mine if r["method"] == method})
+                scores = [_scores(mine, method, target, "score") for target in targets]
+                axes.errorbar(targets, [mean(s) for s in scores],
+                              yerr=[[mean(s) - min(s) for s in scores],
+                                    [max(s) - mean(s) for s in scores]],
+                              marker="o", capsize=3, label=_TITLES[method])
+            for pattern in ("1:2", "2:4", "1:4"):
+                found = [r for r in mine if r["method"] == pattern]
+                if found:
+                    axes.plot(found[0]["target"], mean(r["score"] for r in found), "kx")
+                    axes.annotate(pattern, (found[0]["target"], mean(r["score"] for r in found)),
+                                  textcoords="offset points", xytext=(5, 2))
+            axes.set_xlabel("sparsity")
+            axes.set_ylabel("cosine to the dense model" if _higher_is_better(model)
+                            else "bits per byte")
+            axes.set_title(model)
+            axes.grid(alpha=0.3)
+            axes.legend()
+        paths.append(save_figure(folder / f"accuracy-{model}.svg", draw))
+    return paths

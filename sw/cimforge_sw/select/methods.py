@@ -1,0 +1,230 @@
+"""Selection on a model: one call for every method, and the common means they share."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from cimforge.spec.config import DcimConfig
+from cimforge.spec.errors import ConfigError, DataError
+from cimforge.spec.pattern import NmPattern
+from cimforge_sw.calibration import Stats
+from cimforge_sw.compile.cost import pattern_cycles, plan_cycles
+from cimforge_sw.layers import linear_layers, weight_matrix
+from cimforge_sw.models import Model
+from cimforge_sw.objective import Objective
+from cimforge_sw.outliers import OutlierStats, outlier_stats
+from cimforge_sw.select.budget import Budget, Selection
+from cimforge_sw.select.flow import PUBLISHED_CANDIDATES, flow, line_candidates
+from cimforge_sw.select.flow_x import flow_x
+from cimforge_sw.select.journal import Journal
+from cimforge_sw.select.knapsack import Limit
+from cimforge_sw.select.owl import owl
+from cimforge_sw.select.uniform import uniform_mixes
+from cimforge_sw.tokens import Text
+from cimforge_sw.variants import Variants
+
+__all__ = ["METHODS", "Selector"]
+
+METHODS = ("uniform", "owl", "flow", "flow-x")
+
+
+@dataclass(frozen=True, eq=False)
+class Selector:
+    """A model, its calibration and the hardware, ready to select N:M for any target.
+
+    Parameters
+    ----------
+    model : Model
+        Dense; stays as it is.
+    stats : Stats
+        Of the model.
+    texts : sequence of str or of sequences of int
+        Calibration text that methods score plans on: all of FLOW-X, and which mix is best.
+    config : DcimConfig, optional
+        ``pair`` hardware has the published candidates, with positions shared by its columns;
+        otherwise N:max_m (N:8 without a configuration) with free positions.
+    candidates : sequence of NmPattern, optional
+        Instead of the hardware's.
+    exclude : sequence of str
+        Globs of layers that stay dense, inside the budget.
+    tokens : int
+        Vectors per run of a layer, which cycles are counted for.
+
+    Raises
+    ------
+    DataError
+        A glob of ``exclude`` that matches no layer.
+    """
+
+    model: Model
+    stats: Stats
+    texts: Sequence[Text]
+    config: DcimConfig | None = None
+    candidates: Sequence[NmPattern] | None = None
+    exclude: Sequence[str] = ()
+    tokens: int = 16
+
+    def __post_init__(self):
+        for glob in self.exclude:
+            if not any(fnmatchcase(name, glob) for name in self.shapes):
+                raise DataError(f"{glob!r} matches none of {len(self.shapes)} layers")
+
+    @cached_property
+    def shapes(self) -> dict[str, tuple[int, int]]:
+        """(outputs, inputs) of every layer."""
+        return {name: tuple(weight_matrix(layer).shape)
+                for name, layer in linear_layers(self.model.module).items()}
+
+    @property
+    def _paired(self) -> bool:
+        return self.config is not None and self.config.select == "pair"
+
+    @cached_property
+    def options(self) -> tuple[NmPattern, ...]:
+        """The candidates of every layer."""
+        if self.candidates is not None:
+            return tuple(self.candidates)
+        if self._paired:
+            return PUBLISHED_CANDIDATES
+        return line_candidates(self.config.max_m if self.config else 8)
+
+    @cached_property
+    def sharing(self) -> tuple[str, int]:
+        """Granularity and tile columns of the masks."""
+        if self._paired and self.config is not None:
+            return "tile", self.config.cols
+        share = self.config.index_share if self.config else 1
+        return ("free" if share == 1 else f"share{share}"), 32
+
+    @cached_property
+    def outliers(self) -> list[OutlierStats]:
+        """O and D of every layer."""
+        found = []
+        for name, layer in linear_layers(self.model.module).items():
+            if name not in self.stats.layers:
+                raise DataError(f"{name}: no calibration statistics, so no outliers to count")
+            try:
+                found.append(outlier_stats(weight_matrix(layer), self.stats.layers[name].norm))
+            except DataError as error:
+                raise DataError(f"{name}: {error}") from error
+        return found
+
+    @cached_property
+    def variants(self) -> Variants:
+        """The working copy on which plans are tried."""
+        return Variants(self.model, self.stats, *self.sharing)
+
+    @cached_property
+    def objective(self) -> Objective:
+        """The loss of plans on the calibration text."""
+        return Objective(self.model, self.texts)
+
+    def budget(self, sparsity: float, candidates: Sequence[NmPattern] | None = None) -> Budget:
+        """Return the target over all layers that count."""
+        dense = [name for name in self.shapes
+                 if any(fnmatchcase(name, glob) for glob in self.exclude)]
+        return Budget(self.shapes, candidates or self.options, sparsity, dense)
+
+    def loss(self, selection: Selection) -> float:
+        """Return a plan's loss on the calibration text."""
+        self.variants.apply(selection.plan.resolve(self.shapes))
+        return self.objective.loss(self.variants.model.module)
+
+    def select(self, method: str, sparsity: float, *, mode: str = "balanced",
+               max_cycles: float | None = None, journal: Path | None = None,
+               progress: Callable[[int, int], None] | None = None) -> Selection:
+        """Select a plan.
+
+        Parameters
+        ----------
+        method : str
+            One of `METHODS`.
+        sparsity : float
+            Least share of weights pruned.
+        mode : str
+            Of FLOW.
+        max_cycles : float, optional
+            FLOW-X only: the layers' cycles add up to no more, on ``config``.
+        journal : Path, optional
+            FLOW-X only: file that an interrupted search goes on from; removed at its end.
+        progress : callable(done, total), optional
+            FLOW-X only.
+
+        Raises
+        ------
+        ConfigError
+            Unknown method or mode, or a limit on cycles without hardware.
+        DataError
+            A target out of reach, or foreign statistics, texts or journal.
+        """
+        if method not in METHODS:
+            raise ConfigError(f"method must be one of {', '.join(METHODS)}, not {method!r}")
+        budget = self.budget(sparsity)
+        if method == "flow-x":
+            return self._flow_x(budget, max_cycles, journal, progress)
+        if max_cycles is not None:
+            raise ConfigError(f"only flow-x takes a limit on cycles, not {method}")
+        if method == "uniform":
+            mixes = uniform_mixes(budget)
+            chosen = min(mixes, key=self.loss) if len(mixes) > 1 else mixes[0]
+        elif method == "owl":
+            chosen = owl(budget, self._statistic("presence"))
+        else:
+            chosen = flow(budget, self._statistic("presence"), self._statistic("locality"), mode)
+        return self._shared(chosen)
+
+    def cycles(self, selection: Selection) -> float:
+        """Return the cycles that a plan's layers take on the hardware, ``tokens`` vectors each."""
+        if self.config is None:
+            raise ConfigError("cycles need a hardware configuration")
+        patterns = selection.plan.resolve(self.shapes)
+        return sum(pattern_cycles(self.config, o, k, patterns[name], self.tokens)
+                   for name, (o, k) in self.shapes.items())
+
+    def _statistic(self, name: str) -> np.ndarray:
+        return np.array([getattr(entry, name) for entry in self.outliers])
+
+    def _shared(self, selection: Selection) -> Selection:
+        """Return the selection with the masks' granularity in its plan."""
+        granularity, tile_cols = self.sharing
+        plan = replace(selection.plan, granularity=granularity, tile_cols=tile_cols)
+        return replace(selection, plan=plan)
+
+    def _flow_x(self, budget: Budget, max_cycles: float | None, journal: Path | None,
+                progress: Callable[[int, int], None] | None) -> Selection:
+        limits = []
+        if max_cycles is not None:
+            if self.config is None:
+                raise ConfigError("a limit on cycles needs a hardware configuration")
+            use = plan_cycles(self.config, self.shapes.values(), budget.candidates, self.tokens)
+            limits.append(Limit(use, high=max_cycles))
+        starts = self._starts(budget, limits)
+        about = repr((self.model.digest, list(self.texts), budget.candidates, budget.target,
+                      budget.exclude, self.sharing, max_cycles,
+                      [float(entry.norm.double().sum()) for entry in self.stats.layers.values()]))
+        book = Journal(journal, about)
+        made = flow_x(budget, self.variants, self.objective, starts, limits=limits, journal=book,
+                      progress=progress)
+        book.remove()
+        return self._shared(made)
+
+    def _starts(self, budget: Budget, limits: Sequence[Limit]) -> list[Selection]:
+        """Return the plans of the other methods, and one of even density within the limits."""
+        even = (1 - np.array([p.density for p in budget.candidates])) ** 2
+        choice = budget.solve(budget.share[:, None] * even[None, :], limits)
+        if choice is None:
+            raise DataError(f"no plan prunes {budget.target:.4g} of the weights within "
+                            f"{limits[0].high:.6g} cycles")
+        starts = [budget.selection(choice, "even")]
+        presence = self._statistic("presence")
+        if not limits:
+            starts += uniform_mixes(budget)
+            starts.append(flow(budget, presence, self._statistic("locality")))
+            if len({p.m for p in budget.candidates if p.m > 1}) == 1:
+                starts.append(owl(budget, presence))
+        return starts
+
