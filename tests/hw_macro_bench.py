@@ -4,11 +4,10 @@ from dataclasses import dataclass, field, replace
 from itertools import repeat
 
 import numpy as np
-from hw_support import drive, peek, words
+from hw_support import drive, mode_word, peek, words
 
 from cimforge.spec.layout import pack_selects
 from cimforge.spec.mode import Mode
-from cimforge_hw.dcim.mode import mode_value
 from cimforge_verif import golden
 from cimforge_verif.compare import assert_equal
 from cimforge_verif.random_tile import random_signed, random_tile
@@ -98,7 +97,7 @@ class MacroBench:
         drive(self.ctx, port.window,
               words(vector.window.reshape(-1, self.config.max_m), self.config.act_bits))
         drive(self.ctx, [port.mode, port.bank, port.steps, port.release],
-              [mode_value(vector.mode), vector.bank, vector.steps, vector.release])
+              [mode_word(vector.mode), vector.bank, vector.steps, vector.release])
         for name, value in vector.tag.items():
             drive(self.ctx, getattr(port.tag, name), value)
 

@@ -39,6 +39,7 @@ class _Writer:
         self.commands, self.weights, self.acts = [], [], []
         self.full = [False] * config.weight_banks
         self.steps = [0] * config.weight_banks
+        self.loaded = [0]  # rows of windows that were loaded
         self.partial = set(range(config.acc_depth))  # accumulation rows without a whole sum
 
     def integer(self, low, high):
@@ -49,7 +50,8 @@ class _Writer:
         if not empty:
             return
         bank = int(self.rng.choice(empty))
-        if self.config.select == "pair" and self.rng.random() < 0.9:
+        if self.config.select == "pair" and (
+                not self.steps[bank] or self.rng.random() < 0.5):
             self.steps[bank] = self.integer(1, self.config.max_steps)
             self.commands.append(LoadSelects(bank=bank, steps=self.steps[bank]))
             self.weights.append(random_select_beats(self.config, self.rng, self.steps[bank]))
@@ -60,9 +62,9 @@ class _Writer:
     def load_acts(self):
         cfg = self.config
         count = self.integer(1, min(4, cfg.act_depth))
-        beats = self.integer(1, cfg.window_beats)
-        self.commands.append(LoadActs(row=self.integer(0, cfg.act_depth - count), count=count,
-                                      beats=beats))
+        beats, row = self.integer(1, cfg.window_beats), self.integer(0, cfg.act_depth - count)
+        self.loaded += range(row, row + count)
+        self.commands.append(LoadActs(row=row, count=count, beats=beats))
         self.acts.append(pack_acts(cfg, random_signed(self.rng, (count, beats * cfg.act_lanes),
                                                       cfg.act_bits)))
 
@@ -75,8 +77,9 @@ class _Writer:
             return
         bank, mode = int(rng.choice(usable)), cfg.modes[rng.integers(len(cfg.modes))]
         count = self.integer(1, min(4, cfg.act_depth, cfg.acc_depth))
-        stride = self.integer(0, (cfg.act_depth - 1) // max(1, count - 1)) if count > 1 else 7
-        row = self.integer(0, cfg.act_depth - 1 - (stride * (count - 1)))
+        row = int(rng.choice(self.loaded))  # in a large buffer hardly any other is not zero
+        stride = self.integer(0, (cfg.act_depth - 1 - row) // max(1, count - 1)
+                              ) if count > 1 else 7
         release = bool(rng.random() < 0.6)
         steps = self.integer(1, self.steps[bank]) if cfg.select == "pair" else 1
         last = bool(rng.random() < 0.6)
@@ -85,8 +88,7 @@ class _Writer:
             bank=bank, n=mode.n, m=mode.m, group=mode.group, row=row, stride=stride, count=count,
             acc=acc, steps=steps, first=first, last=last, requantize=bool(rng.integers(2)),
             release=release))
-        if release:
-            self.full[bank], self.steps[bank] = False, 0
+        self.full[bank] &= not release  # select steps stay, for weights that come without new ones
 
     def _rows(self, count, steps, last):
         """Choose ``first`` and ``acc``; what several steps leave behind is not added to."""

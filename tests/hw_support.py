@@ -8,8 +8,8 @@ from cimforge.spec.config import DcimConfig
 from cimforge_verif.sim.stalls import stall_pattern
 
 __all__ = [
-    "BASE", "PAIR", "SMALLEST", "clock_domain", "drive", "fields", "ids", "peek",
-    "random_signed_lanes", "signed_range", "simulate", "stall_pattern", "words",
+    "BASE", "PAIR", "SMALLEST", "WIDEST", "clock_domain", "drive", "fields", "ids", "mode_word",
+    "peek", "random_signed_lanes", "signed_range", "simulate", "stall_pattern", "words",
 ]
 
 BASE = DcimConfig(sub_macros=2, rows=2, cols=2, max_m=4, act_port_bits=32, act_depth=8,
@@ -18,6 +18,15 @@ PAIR = BASE.replace(select="pair")
 SMALLEST = DcimConfig(sub_macros=1, rows=1, cols=1, max_m=1, weight_bits=4, act_bits=4,
                       act_slice=1, weight_banks=1, acc_bits=8, max_k=1, act_port_bits=4,
                       act_depth=2, acc_depth=2)
+# The largest M, N, P and index_share there are, at the least rows and columns that have them.
+WIDEST = [BASE.replace(max_m=16, rows=8, cols=1), BASE.replace(sub_macros=8, rows=1, cols=1),
+          BASE.replace(cols=4, index_share=4), BASE.replace(max_m=16, rows=8, cols=1, fixed_n=16),
+          PAIR.replace(sub_macros=8, rows=1, cols=1, max_m=16)]
+
+
+def mode_word(mode):
+    """Return a mode as it lies on wires: five bits of N, three of log2 M, three of log2 G."""
+    return mode.n | (mode.m.bit_length() - 1) << 5 | (mode.group.bit_length() - 1) << 8
 
 
 def ids(config):

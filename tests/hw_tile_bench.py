@@ -6,11 +6,12 @@ import numpy as np
 from amaranth import Value
 from hw_support import clock_domain, drive, peek, simulate, stall_pattern
 
-from cimforge.spec.commands import encode
+from cimforge.spec.commands import Opcode, encode
 from cimforge.spec.timing import cycles
 from cimforge_hw.dcim.counters import COUNTERS
 from cimforge_hw.dcim.tile import DcimTile
 from cimforge_verif.compare import assert_equal
+from cimforge_verif.sim.stall_model import Handshake, StallModel
 from cimforge_verif.tile import Tile
 
 INPUTS = ("commands", "weights", "acts")
@@ -50,11 +51,11 @@ class TileBench:
                         for name in (*INPUTS, "results")}
         self.queues = {name: [] for name in INPUTS}
         self.offered = dict.fromkeys(INPUTS, False)
-        self.held, self.outcome = None, Outcome()
+        self.held, self.outcome, self.stall = None, Outcome(), StallModel()
 
     async def tick(self):
         """Spend a cycle on all streams; what is offered stays until it is taken."""
-        ctx, taken = self.ctx, []
+        ctx = self.ctx
         for name in INPUTS:
             port, queue = getattr(self.dut, name), self.queues[name]
             stall = next(self.stalled[name])
@@ -67,10 +68,20 @@ class TileBench:
         taken = [name for name in INPUTS if self.offered[name]
                  and ctx.get(getattr(self.dut, name).ready)]
         self._watch(ctx.get(results.valid), ctx.get(results.ready))
+        self._stall()
         await ctx.tick()
         for name in taken:
             self.queues[name].pop(0)
             self.offered[name] = False
+
+    def _stall(self):
+        """Count this cycle if a stream makes the tile wait."""
+        ctx, dut = self.ctx, self.dut
+        self.stall.step(
+            *(Handshake(bool(ctx.get(port.valid)), bool(ctx.get(port.ready)))
+              for port in (dut.commands, dut.weights, dut.acts, dut.results)),
+            is_end=ctx.get(dut.commands.payload.opcode) == Opcode.END,
+            error=ctx.get(dut.error) != 0, clear=bool(ctx.get(dut.clear)))
 
     def _watch(self, valid, ready):
         if not valid:
@@ -113,6 +124,7 @@ class TileBench:
         expected = self.model.run(program.commands, program.weights, program.acts)
         actual = np.array(outcome.beats, dtype=np.int64).reshape(-1, self.config.out_port)
         assert_equal("results", actual, expected, ("beat", "lane"))
+        assert outcome.last == self.model.last
         assert self.error() == (self.model.error, self.model.position if self.model.error else 0)
 
     def error(self):
@@ -128,6 +140,7 @@ class TileBench:
         counts = self.counters()
         wanted = self.model.counters.to_dict()
         assert {name: counts[name] for name in wanted} == wanted
+        assert counts["stall"] == self.stall.count
         if predicted is not None:
             assert predicted <= counts["cycles"] <= predicted + counts["stall"]
 
@@ -148,6 +161,7 @@ class TileBench:
         for name in INPUTS:
             drive(self.ctx, getattr(self.dut, name).valid, 0)
         drive(self.ctx, self.dut.results.ready, 0)
+        self.stall.reset()
         drive(self.ctx, self.reset.rst, 1)
         await self.ctx.tick()
         drive(self.ctx, self.reset.rst, 0)

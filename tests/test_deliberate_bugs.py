@@ -23,21 +23,23 @@ import test_hw_slicer
 import test_hw_sub_macro
 import test_hw_tile
 import test_hw_tile_errors
+import test_hw_tile_limits
 import test_hw_weight_loader
 from hw_deliberate import with_bug
-from hw_support import BASE, PAIR
+from hw_support import BASE, PAIR, WIDEST
 
 from cimforge.spec.commands import ErrorCode, LoadActs
 from cimforge_hw.dcim.accumulator import Accumulator
-from cimforge_hw.dcim.activation_buffer import ActivationBuffer
+from cimforge_hw.dcim.activation_buffer import ActivationBuffer, LoadActsLayout
 from cimforge_hw.dcim.check import Check
 from cimforge_hw.dcim.column import Column
 from cimforge_hw.dcim.counters import Counters
 from cimforge_hw.dcim.distribution import Distribution
 from cimforge_hw.dcim.drain import Drain
-from cimforge_hw.dcim.issue import Issue
+from cimforge_hw.dcim.issue import ComputeLayout, Issue
 from cimforge_hw.dcim.macro import Macro
 from cimforge_hw.dcim.merging import Merging
+from cimforge_hw.dcim.mode import mode_value
 from cimforge_hw.dcim.requantizer import Requantizer
 from cimforge_hw.dcim.sequencer import Sequencer
 from cimforge_hw.dcim.slicer import Slicer
@@ -49,6 +51,7 @@ SERIAL, TWO = BASE.replace(act_slice=1), BASE.replace(act_slice=2)
 SHARED, NARROW = BASE.replace(cols=4, index_share=2, act_slice=4), BASE.replace(out_port=1)
 
 _CYCLES = test_hw_tile.test_random_programs_in_exactly_the_predicted_cycles
+_DEPTH = test_hw_tile_limits.test_the_whole_depth_of_the_memories
 
 #: Name, method, what it says, what it says instead, the test that notices, its arguments.
 ARITHMETIC = [
@@ -187,7 +190,49 @@ PROGRAMS = [
     ("wrong-bank-released", DcimTile._connect_banks, "released_bank.eq(macro.released_bank)",
      "released_bank.eq(~macro.released_bank)", _CYCLES, BASE),
 ]
-BUGS = [*ARITHMETIC, *CONTROL, *PROGRAMS]
+LIMITS = [
+    ("reset-forgets-the-slice", Macro._count, "Signal(range(max(2, cfg.slices)))",
+     "Signal(range(max(2, cfg.slices)), reset_less=True)", test_hw_tile.test_reset_in_flight, TWO,
+     {}),
+    ("reset-forgets-occupied-banks", WeightLoader._queue, "occupied, start = Signal(2), Signal()",
+     "occupied, start = Signal(2, reset_less=True), Signal()", test_hw_tile.test_reset_in_flight,
+     TWO, {}),
+    ("stall-without-a-result", DcimTile._connect_counters,
+     "(self.results.valid & ~self.results.ready)", "~self.results.ready",
+     test_hw_tile.test_random_programs_with_stalls, BASE),
+    ("starved-after-end", Sequencer._run, " & ~ended", "",
+     test_hw_tile.test_random_programs_with_stalls, BASE),
+    ("load-rows-of-7-bits", LoadActsLayout.__init__, '"row": 16', '"row": 7', _DEPTH),
+    ("load-counts-of-7-bits", LoadActsLayout.__init__, '"count": 16', '"count": 7', _DEPTH),
+    *((f"compute-{name}-of-7-bits", ComputeLayout.__init__, f'"{name}": 16', f'"{name}": 7', _DEPTH)
+      for name in ("row", "stride", "count", "acc")),
+    ("sums-stored-in-128-rows", Accumulator.elaborate, "write.addr.eq(tag.acc)",
+     "write.addr.eq(tag.acc[:7])", _DEPTH),
+    ("position-of-7-bits", Sequencer.elaborate, "Signal(32)", "Signal(7)",
+     test_hw_tile_limits.test_the_position_of_a_late_error),
+    ("last-window-of-24-bits", Check._checks, "c.row + c.stride * (c.count - 1)",
+     "(c.row + c.stride * (c.count - 1))[:24]", test_hw_check.test_borders_of_a_compute,
+     dict(row=0, stride=0x8000, count=0x201), ErrorCode.ADDRESS),
+    ("windows-end-of-16-bits", Check._checks, "c.row + c.count", "(c.row + c.count)[:16]",
+     test_hw_check.test_agrees_with_the_table, BASE),
+    ("N-of-4-bits", mode_value, "(mode.n |", "(mode.n & 15 |",
+     test_hw_check.test_agrees_with_the_table, WIDEST[0]),
+    ("N-of-4-bits-distributed", Distribution._choose, "mode_value(mode) for",
+     "mode_value(mode) & ~16 for", test_hw_distribution.test_every_mode_gives_every_slot_its_block,
+     WIDEST[0]),
+    ("two-weights-of-a-unit-counted", DcimTile._nonzero, "range(cfg.index_share)",
+     "range(min(2, cfg.index_share))", _CYCLES, WIDEST[2]),
+    ("steps-lost-on-release", Sequencer._check, "m.d.sync += loaded[bank].eq(0)",
+     "m.d.sync += [loaded[bank].eq(0), steps[bank].eq(0)]", _CYCLES, PAIR),
+    ("steps-kept-on-clear", Sequencer._check,
+     "[loaded.eq(0), *(count.eq(0) for count in steps)]", "loaded.eq(0)",
+     test_hw_sequencer.test_clear_forgets_banks_and_selects),
+    ("lanes-beyond-a-beat-keep-their-contents", ActivationBuffer._memory, "first | (beat == i)",
+     "beat == i", test_hw_activation_buffer.test_reads_what_was_loaded, BASE, 0),
+    ("lanes-beyond-a-beat-repeat-it", ActivationBuffer._memory, "beyond if i else ", "",
+     test_hw_activation_buffer.test_reads_what_was_loaded, BASE, 0),
+]
+BUGS = [*ARITHMETIC, *CONTROL, *PROGRAMS, *LIMITS]
 
 
 def name_of(bug):
@@ -198,7 +243,9 @@ def name_of(bug):
 @pytest.mark.parametrize("bug", BUGS, ids=name_of)
 def test_the_bug_is_caught(bug, monkeypatch):
     _name, method, old, new, notices, *arguments = bug
-    owner = getattr(sys.modules[method.__module__], method.__qualname__.partition(".")[0])
+    owner = sys.modules[method.__module__]
+    if "." in method.__qualname__:
+        owner = getattr(owner, method.__qualname__.partition(".")[0])
     monkeypatch.setattr(owner, method.__name__, with_bug(method, old, new))
     with pytest.raises(AssertionError):
         notices(*arguments)

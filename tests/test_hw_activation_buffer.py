@@ -129,6 +129,24 @@ def test_a_row_is_pending_until_the_cycle_after_its_last_beat(config):
     run(config, bench)
 
 
+def test_rows_and_counts_of_more_than_eight_bits():
+    config = BASE.replace(act_depth=1024, act_port_bits=128)
+
+    async def bench(b, rng):
+        await b.load(0, random_windows(config, rng, 600))
+        await b.load(600, random_windows(config, rng, 424))
+        await b.task(1000, 24, 1)
+        assert b.pending() == list(range(1000, 1024))
+        for row in range(1000, 1024):
+            await b.beat(row)
+            b.rows[row] = 0
+            b.rows[row, :2] = row % 256 - (row % 256 >> 7 << 8), row // 256
+        for row in (*range(0, 1000, 37), *range(1000, 1024)):
+            await b.read(row)
+
+    run(config, bench)
+
+
 def test_the_window_shows_the_last_read():
     async def bench(b, rng):
         await b.load(0, random_windows(BASE, rng, 8))

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hw_support import BASE, PAIR, SMALLEST, drive, ids, peek, simulate
+from hw_support import BASE, PAIR, SMALLEST, WIDEST, drive, ids, peek, simulate
 
 from cimforge.spec.commands import FIELDS, ErrorCode, Opcode
 from cimforge_hw.dcim.check import Check
@@ -11,7 +11,7 @@ from cimforge_verif.checks import BankState, check
 CONFIGS = [
     SMALLEST, BASE, PAIR, BASE.replace(weight_banks=1), PAIR.replace(weight_banks=1),
     BASE.replace(fixed_n=2), BASE.replace(act_depth=1 << 16, acc_depth=1 << 16, max_m=1),
-    PAIR.replace(sub_macros=8, rows=1, max_m=16, cols=4),
+    PAIR.replace(sub_macros=8, rows=1, max_m=16, cols=4), *WIDEST,
 ]
 WIDTHS = dict(FIELDS)
 
@@ -88,6 +88,7 @@ def test_the_random_commands_reach_every_code():
     (dict(row=7, count=65535, stride=0), ErrorCode.NONE),
     (dict(row=0, count=65535, stride=65535), ErrorCode.ADDRESS),  # products need 32 bits
     (dict(row=1, count=2, stride=65535), ErrorCode.ADDRESS),  # the sum needs 17
+    (dict(row=0, stride=0x8000, count=0x201), ErrorCode.ADDRESS),  # 2^24: 24 bits are zero
     (dict(acc=4, first=0), ErrorCode.ADDRESS), (dict(acc=65535, last=0), ErrorCode.ADDRESS),
     (dict(acc=65535), ErrorCode.NONE), (dict(acc=3, first=0), ErrorCode.NONE),
 ])

@@ -1,7 +1,11 @@
 """The counters against a model that counts events one by one."""
 
+import gc
+import warnings
+
 import numpy as np
 import pytest
+from amaranth import UnusedElaboratable
 from hw_support import BASE, PAIR, SMALLEST, drive, ids, peek, simulate
 
 from cimforge_hw.dcim.counters import COUNTERS, Counters
@@ -86,6 +90,25 @@ def test_an_empty_and_a_full_bank(config, full):
             await b.tick(vector=1, bank=0, steps=steps)
 
     run(config, bench)
+
+
+#: docs/dcim.md ("Counters"): wide enough for hours at a gigahertz.
+WIDTHS = {"cycles": 40, "compute": 40, "macs": 56, "idle_slots": 56, "load_weights": 40,
+          "load_acts": 40, "stall": 40}
+
+
+def test_every_counter_is_as_wide_as_documented():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UnusedElaboratable)
+        values = Counters(BASE).values
+        assert {name: len(getattr(values, name)) for name in WIDTHS} == WIDTHS == COUNTERS
+        gc.collect()
+
+
+def test_a_narrow_counter_is_seen(monkeypatch):
+    monkeypatch.setitem(COUNTERS, "macs", 24)
+    with pytest.raises(AssertionError):
+        test_every_counter_is_as_wide_as_documented()
 
 
 def test_clear_keeps_what_the_banks_hold():

@@ -4,19 +4,20 @@ import itertools
 
 import numpy as np
 import pytest
-from hw_support import BASE, PAIR, SMALLEST, drive, ids, peek, simulate, words
+from hw_support import BASE, PAIR, SMALLEST, WIDEST, drive, ids, mode_word, peek, simulate, words
 
 from cimforge.spec.mode import Mode
 from cimforge_hw.dcim.distribution import Distribution
-from cimforge_hw.dcim.mode import mode_value
 from cimforge_verif import golden
 from cimforge_verif.compare import assert_equal
 
 LINE = [SMALLEST, BASE, BASE.replace(max_m=1), BASE.replace(fixed_n=3), BASE.replace(rows=4),
         BASE.replace(sub_macros=4), BASE.replace(sub_macros=1, rows=4, max_m=8),
-        BASE.replace(sub_macros=8, rows=1, max_m=8), BASE.replace(act_bits=4, act_slice=4)]
+        BASE.replace(sub_macros=8, rows=1, max_m=8), *WIDEST[:4],
+        BASE.replace(act_bits=4, act_slice=4)]
 PAIRS = [PAIR, PAIR.replace(sub_macros=1, max_m=2), PAIR.replace(sub_macros=4, max_m=8),
-         PAIR.replace(sub_macros=4, max_m=2, rows=1), PAIR.replace(rows=4)]
+         PAIR.replace(sub_macros=4, max_m=2, rows=1), PAIR.replace(rows=4),
+         WIDEST[4]]
 
 
 def check(ctx, dut, mode, window, selects=()):
@@ -24,7 +25,7 @@ def check(ctx, dut, mode, window, selects=()):
     config = dut.config
     blocks = window.reshape(-1, config.max_m)
     drive(ctx, dut.window, words(blocks, config.act_slice))
-    ctx.set(dut.mode.as_value(), mode_value(mode))
+    ctx.set(dut.mode.as_value(), mode_word(mode))
     for port, values in zip(("level1", "level2"), selects, strict=False):
         if hasattr(dut, port):
             drive(ctx, getattr(dut, port), values)
@@ -87,7 +88,7 @@ def test_an_unknown_mode_gives_zeros(config):
     async def bench(ctx):
         drive(ctx, dut.window, [(1 << len(block)) - 1 for block in dut.window])
         for mode in (Mode(0, config.max_m, 1), Mode(config.max_m, config.max_m, 4), Mode(1, 16, 1)):
-            ctx.set(dut.mode.as_value(), mode_value(mode))
+            ctx.set(dut.mode.as_value(), mode_word(mode))
             assert not peek(ctx, dut.line).any(), f"mode {mode}"
 
     simulate(dut, bench)

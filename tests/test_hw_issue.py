@@ -4,14 +4,24 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from hw_support import BASE, PAIR, SMALLEST, drive, fields, ids, peek, simulate, stall_pattern
+from hw_support import (
+    BASE,
+    PAIR,
+    SMALLEST,
+    drive,
+    fields,
+    ids,
+    mode_word,
+    peek,
+    simulate,
+    stall_pattern,
+)
 
 from cimforge.spec.mode import Mode
 from cimforge_hw.dcim.issue import Issue
-from cimforge_hw.dcim.mode import mode_value
 
-TIMED = [BASE, BASE.replace(act_slice=2), BASE.replace(out_port=1), SMALLEST,
-         PAIR.replace(cols=4), PAIR.replace(cols=4, act_slice=4, out_port=1)]
+TIMED = [BASE, BASE.replace(acc_depth=1 << 12), BASE.replace(act_slice=2),
+         BASE.replace(out_port=1), SMALLEST, PAIR.replace(cols=4), PAIR.replace(cols=4, act_slice=4, out_port=1)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +47,7 @@ class Task:
             final = int(i == self.count - 1)
             yield dict(row=self.row + i * self.stride, acc=self.acc + i, first=self.first,
                        last=self.last, requantize=self.requantize, end=final, bank=self.bank,
-                       release=self.release & final, steps=self.steps, mode=mode_value(self.mode))
+                       release=self.release & final, steps=self.steps, mode=mode_word(self.mode))
 
 
 class Bench:
@@ -55,7 +65,7 @@ class Bench:
         drive(ctx, [dut.task.valid, dut.ready], [task is not None, self.ready])
         if task is not None:
             values = {name: getattr(task, name) for name in Task.__dataclass_fields__}
-            fields(ctx, dut.task.payload, **{**values, "mode": mode_value(task.mode)})
+            fields(ctx, dut.task.payload, **{**values, "mode": mode_word(task.mode)})
         self._macro()
         drive(ctx, dut.pending, peek(ctx, dut.read_row) in self.pending)
         taken = task is not None and bool(peek(ctx, dut.task.ready))
@@ -130,8 +140,8 @@ def random_tasks(config, rng, count):
     def one():
         number = int(rng.integers(1, 5))
         return Task(
-            mode=config.modes[rng.integers(len(config.modes))], row=int(rng.integers(100)),
-            stride=int(rng.integers(4)), count=number, acc=int(rng.integers(max(
+            mode=config.modes[rng.integers(len(config.modes))], row=int(rng.integers(1 << 15)),
+            stride=int(rng.integers(1 << 13)), count=number, acc=int(rng.integers(max(
                 1, config.acc_depth - number + 1))), steps=int(rng.integers(config.max_steps)) + 1,
             **{name: int(rng.integers(2)) for name in
                ("bank", "first", "last", "requantize", "release")})
@@ -159,6 +169,15 @@ def test_a_slow_macro_loses_nothing(config):
         b.check(tasks)
 
     run(config, bench)
+
+
+def test_a_count_of_more_than_eight_bits():
+    async def bench(b, rng):
+        task = Task(mode=BASE.modes[-1], row=9, stride=100, count=600, last=0)
+        await b.run([task])
+        assert [vector["row"] for vector in b.vectors] == list(range(9, 60009, 100))
+
+    run(BASE, bench)
 
 
 @pytest.mark.parametrize("bank", [0, 1])

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from hw_macro_bench import MacroBench, random_vectors, tile_for
-from hw_support import BASE, PAIR, SMALLEST, ids, peek, simulate, stall_pattern
+from hw_support import BASE, PAIR, SMALLEST, WIDEST, ids, peek, simulate, stall_pattern
 
 from cimforge.spec.timing import MACRO_LATENCY
 from cimforge_hw.dcim.macro import Macro
@@ -13,7 +13,7 @@ CONFIGS = [
     BASE.replace(cols=4, index_share=2, act_slice=4), BASE.replace(max_m=1, sub_macros=4),
     BASE.replace(fixed_n=2, rows=4), BASE.replace(act_bits=4, act_slice=4, weight_bits=4),
     PAIR, PAIR.replace(act_slice=4), PAIR.replace(sub_macros=4, max_m=8, rows=1, cols=1),
-    PAIR.replace(sub_macros=1, max_m=2),
+    PAIR.replace(sub_macros=1, max_m=2), *WIDEST,
 ]
 TIMED = [BASE, BASE.replace(act_slice=4), PAIR.replace(act_slice=4)]
 

@@ -1,7 +1,7 @@
 """The sequencer: order, one dispatch per cycle, waiting, errors, clear, and when a program runs."""
 
 import pytest
-from hw_support import BASE, PAIR, drive, peek, simulate
+from hw_support import BASE, PAIR, drive, mode_word, peek, simulate
 
 from cimforge.spec.commands import (
     Compute,
@@ -13,7 +13,6 @@ from cimforge.spec.commands import (
     SetRequantize,
     encode,
 )
-from cimforge_hw.dcim.mode import mode_value
 from cimforge_hw.dcim.sequencer import Sequencer
 
 MODE = BASE.modes[-1]
@@ -95,7 +94,7 @@ def test_one_dispatch_per_cycle_in_order():
     (LoadSelects(bank=1, steps=2), "load_weights", dict(bank=1, selects=1, steps=2)),
     (LoadActs(row=3, count=2, beats=1), "load_acts", dict(row=3, count=2, beats=1)),
     (compute(count=2, acc=3, last=False, requantize=True, release=False), "compute",
-     dict(bank=0, first=1, last=0, requantize=1, release=0, mode=mode_value(MODE), steps=1, row=1,
+     dict(bank=0, first=1, last=0, requantize=1, release=0, mode=mode_word(MODE), steps=1, row=1,
           stride=2, count=2, acc=3)),
     (compute(bank=0, first=False, row=5, stride=1), "compute",
      dict(first=0, last=1, requantize=0, release=1, row=5, stride=1, count=3, acc=0)),

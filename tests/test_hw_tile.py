@@ -8,7 +8,7 @@ import pytest
 from amaranth import UnusedElaboratable
 from compile_interpreter import random_acts, random_weight
 from hw_random_program import random_program
-from hw_support import BASE, PAIR, SMALLEST, ids, peek
+from hw_support import BASE, PAIR, SMALLEST, WIDEST, ids, peek
 from hw_tile_bench import Program, run_and_check, run_tile
 
 from cimforge.spec.commands import Compute, End, SetRequantize
@@ -27,6 +27,7 @@ ODD = [
     BASE.replace(cols=3, out_port=1, act_port_bits=8), BASE.replace(rows=1, fixed_n=1),
     BASE.replace(cols=4, index_share=2, load_rows=1), BASE.replace(max_m=1, act_depth=2),
     BASE.replace(weight_bits=4, act_bits=4, act_slice=4), BASE.replace(acc_depth=2, acc_bits=48),
+    *(config.replace(act_slice=4) for config in WIDEST),
     PAIR, PAIR.replace(act_slice=4, out_port=1), PAIR.replace(sub_macros=4, rows=1, max_m=8),
     PAIR.replace(sub_macros=1, max_m=2, weight_banks=1, cols=4, load_rows=1),
 ]
@@ -174,11 +175,21 @@ def test_programs_without_a_pause_between_them():
     run_tile(BASE, bench)
 
 
-@pytest.mark.parametrize("config", [BASE, PAIR, BASE.replace(act_slice=2, out_port=1)], ids=ids)
-def test_reset_in_flight(config):
+@pytest.mark.parametrize("stalls", [{}, dict(results=0.5, acts=0.2)], ids=["ready", "stalls"])
+@pytest.mark.parametrize("config", [
+    BASE.replace(act_slice=1), BASE.replace(act_slice=2, out_port=1), PAIR.replace(act_slice=2)],
+    ids=ids)
+def test_reset_in_flight(config, stalls):
+    """Whatever cycle of a layer the reset comes in, the next one starts from nothing."""
     async def bench(b, rng):
-        for after in (1, 5, 9, 14, 20, 33):
-            b.send(random_program(config, rng))
+        def known_layer():
+            layer = random_layer(config, config.modes[-1], rng, tokens=2)
+            x = random_inputs(config, layer.program, rng)
+            return Program(layer.program.commands, layer.program.weights,
+                           layer.program.act_beats(config, x))
+
+        for after in range(1, cycles(config, known_layer().commands) + 3):
+            b.send(known_layer())
             for _ in range(after):
                 await b.tick()
             await b.restart()
@@ -186,13 +197,10 @@ def test_reset_in_flight(config):
             for value in (*b.counters().values(), *b.error()):
                 assert value == 0
             # Memories keep what the cut program wrote; this one writes all that it reads.
-            layer = random_layer(config, config.modes[-1], rng, tokens=2, requantize=True)
-            x = random_inputs(config, layer.program, rng)
-            await run_and_check(b, Program(layer.program.commands, layer.program.weights,
-                                           layer.program.act_beats(config, x)))
+            await run_and_check(b, known_layer())
             await b.restart()
 
-    run_tile(config, bench, seed=28)
+    run_tile(config, bench, stalls, seed=28)
 
 
 @pytest.mark.parametrize("config", ["x", None, {"rows": 4}])
