@@ -12,24 +12,28 @@ from cimforge_sw.models import linear_layers, load_model
 from cimforge_sw.sentences import calibration_sentences, held_out_sentences
 
 
-def inputs_one_by_one(model, rows, name):
-    """Return the inputs [T, K] of a layer, each text run alone."""
-    seen = []
-    layer = model.module.get_submodule(name)
+def inputs_one_by_one(model, rows):
+    """Return the inputs [T, K] of every layer, by name, each text run alone."""
+    seen, handles = {name: [] for name in linear_layers(model.module)}, []
 
-    def keep(x):
-        seen.append(x.detach().reshape(-1, x.shape[-1]))
+    def keep(name, x):
+        seen[name].append(x.detach().reshape(-1, x.shape[-1]))
 
-    if name.endswith("dt_proj"):  # never called: what the mixer cuts from x_proj's output
-        mixer = model.module.get_submodule(name.removesuffix(".dt_proj"))
-        handle = mixer.x_proj.register_forward_hook(
-            lambda _, args, out: keep(out.split([layer.in_features, 4, 4], dim=-1)[0]))
-    else:
-        handle = layer.register_forward_hook(lambda _, args, out: keep(args[0]))
+    for name in seen:
+        layer = model.module.get_submodule(name)
+        if name.endswith("dt_proj"):  # never called: what the mixer cuts from x_proj's output
+            mixer = model.module.get_submodule(name.removesuffix(".dt_proj"))
+            sizes = [layer.in_features, mixer.ssm_state_size, mixer.ssm_state_size]
+            handles.append(mixer.x_proj.register_forward_hook(
+                lambda _, args, out, name=name, sizes=sizes: keep(name, out.split(sizes, -1)[0])))
+        else:
+            handles.append(layer.register_forward_hook(
+                lambda _, args, out, name=name: keep(name, args[0])))
     for row in rows:
         model.module(input_ids=torch.tensor([row]))
-    handle.remove()
-    return torch.cat(seen).double()
+    for handle in handles:
+        handle.remove()
+    return {name: torch.cat(parts).double() for name, parts in seen.items()}
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -39,8 +43,9 @@ def test_norms_and_ranges_are_those_of_the_inputs(tmp_path, family):
     assert stats.texts == len(rows)
     assert stats.tokens == sum(map(len, rows))
     assert list(stats.layers) == list(linear_layers(model.module))
+    inputs = inputs_one_by_one(model, rows)
     for name, entry in stats.layers.items():
-        x = inputs_one_by_one(model, rows, name)
+        x = inputs[name]
         assert entry.tokens == len(x) == stats.tokens
         torch.testing.assert_close(entry.norm.double(), x.norm(dim=0), rtol=1e-5, atol=1e-6)
         assert entry.abs_max == pytest.approx(float(x.abs().max()), rel=1e-5)
@@ -110,4 +115,7 @@ def test_sentences_are_distinct_and_split():
     calibration, held_out = calibration_sentences(), held_out_sentences()
     assert min(len(calibration), len(held_out)) >= 96
     assert len({*calibration, *held_out}) == len(calibration) + len(held_out)
-    assert all(s == s.strip() and s[-1] in ".?" and s.isascii() for s in calibration + held_out)
+    for sentence in calibration + held_out:
+        assert sentence == sentence.strip()
+        assert sentence.isascii()
+        assert sentence.rstrip('"')[-1] in ".?!"
