@@ -31,6 +31,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cimforge.arguments import checked
 from cimforge.spec.config import DcimConfig
 from cimforge.spec.errors import ConfigError, DataError
 from cimforge.spec.pattern import NmPattern
@@ -51,7 +52,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Plan", "SimulationResult", "calibrate", "capture_inputs", "compile", "cosine_to", "estimate",
     "load_config", "load_model", "load_program", "load_vectors", "prune", "quantize", "retarget",
-    "save_program", "simulate", "vectors", "verilog",
+    "save_program", "simulate", "simulate_many", "vectors", "verilog",
 ]
 
 BACKENDS = ("golden", "cocotb")
@@ -69,7 +70,8 @@ def __getattr__(name: str):
     if name not in _SOFTWARE:
         raise AttributeError(f"module 'cimforge.api' has no attribute {name!r}")
     from importlib import import_module
-    return getattr(import_module(_SOFTWARE[name]), name)
+    found = getattr(import_module(_SOFTWARE[name]), name)
+    return found if isinstance(found, type) else checked(found)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -107,6 +109,7 @@ class _Layer:
     kept: int
 
 
+@checked
 def compile(layers: Any, config: DcimConfig, tokens: int = 16,
             progress: Callable[[int, int, str], None] | None = None) -> Program:
     """Compile quantized layers into a program.
@@ -114,7 +117,7 @@ def compile(layers: Any, config: DcimConfig, tokens: int = 16,
     Parameters
     ----------
     layers : QuantizedModel, or mapping of name to an object with ``weight`` and ``pattern``
-        Integer weights of shape (O, K).
+        Integer weights of shape (O, K), and an NmPattern.
     config : DcimConfig
     tokens : int
         Vectors that a run of a layer processes.
@@ -130,6 +133,9 @@ def compile(layers: Any, config: DcimConfig, tokens: int = 16,
 
     origin: dict[str, Any] = {}
     if not isinstance(layers, Mapping):
+        if not hasattr(layers, "pruned"):
+            raise DataError(f"compile: layers must be a QuantizedModel (from cf.quantize) or a "
+                            f"mapping of layers by name, not a {type(layers).__name__}")
         if (layers.weight_bits, layers.act_bits) != (config.weight_bits, config.act_bits):
             raise ConfigError(f"layers have {layers.weight_bits}-bit weights and "
                               f"{layers.act_bits}-bit activations, the configuration "
@@ -138,9 +144,20 @@ def compile(layers: Any, config: DcimConfig, tokens: int = 16,
         layers = {name: _Layer(layer.weight, layer.pattern, float(layer.act_scale),
                                int(layers.pruned.masks[name].sum()))
                   for name, layer in layers.layers.items()}
+    _check_layers(layers)
     origin["act_scale"] = {name: layer.act_scale for name, layer in layers.items()
                            if hasattr(layer, "act_scale")}
     return compile_model(config, layers, tokens, progress, origin=origin)
+
+
+def _check_layers(layers: Mapping[str, Any]) -> None:
+    for name, layer in layers.items():
+        if not hasattr(layer, "weight") or not hasattr(layer, "pattern"):
+            raise DataError(f"{name}: a layer needs a weight and a pattern, which a "
+                            f"{type(layer).__name__} has not")
+        if not isinstance(layer.pattern, NmPattern):
+            raise DataError(f"{name}: pattern must be an NmPattern, such as "
+                            f"NmPattern.parse('2:4'), not {layer.pattern!r}")
 
 
 def _prepared(program: Program, layer: str, inputs: np.ndarray) -> tuple[LayerProgram, np.ndarray]:
@@ -170,6 +187,7 @@ def _quantized(program: Program, layer: str, inputs: np.ndarray) -> np.ndarray:
     return np.clip(steps, -largest, largest).astype(np.int8)
 
 
+@checked
 def vectors(program: Program, *, layer: str, inputs: np.ndarray,
             seed: int | None = None) -> "VectorSet":
     """Return stimulus and expected response of one layer, for this or any other testbench.
@@ -191,6 +209,7 @@ def vectors(program: Program, *, layer: str, inputs: np.ndarray,
     return make_vectors(program.config, chosen, x, seed=seed, origin=origin)
 
 
+@checked
 def load_vectors(folder: str | Path, config: DcimConfig) -> "VectorSet":
     """Load a saved vector set, refusing one of another configuration or a damaged one."""
     from cimforge_verif.vectors import VectorSet
@@ -198,9 +217,10 @@ def load_vectors(folder: str | Path, config: DcimConfig) -> "VectorSet":
     return VectorSet.load(folder, config)
 
 
+@checked
 def simulate(program: Program, *, layer: str, inputs: np.ndarray, backend: str = "golden",
              stalls: float = 0.0, seed: int = 0,
-             progress: Callable[[str, int, int], None] | None = None) -> SimulationResult:
+             progress: Callable[[int, int, str], None] | None = None) -> SimulationResult:
     """Execute one layer.
 
     Parameters
@@ -209,38 +229,91 @@ def simulate(program: Program, *, layer: str, inputs: np.ndarray, backend: str =
     layer : str
     inputs : ndarray, shape (T, K)
         As for :func:`vectors`.
-    backend : str
-        ``"golden"``: the program replayed in NumPy. ``"cocotb"``: the RTL on Verilator, every
-        result compared with the replay.
-    stalls, seed : float, int
-        ``cocotb``: probability that a stream waits in a cycle, and the seed of the waiting.
-    progress : callable, optional
-        ``cocotb``: called with (layer, result beats so far, beats).
+    backend, stalls, seed, progress
+        As for :func:`simulate_many`, with its errors.
 
     Raises
     ------
     DataError
         Unknown layer or backend, or inputs that do not fit.
-    ToolError
-        Verilator, a compiler or a library is missing; or the RTL differs from the golden model.
     """
+    return simulate_many(program, {layer: inputs}, backend=backend, stalls=stalls, seed=seed,
+                         progress=progress)[layer]
+
+
+@checked
+def simulate_many(program: Program, inputs: Mapping[str, np.ndarray], *, backend: str = "golden",
+                  stalls: float = 0.0, seed: int = 0,
+                  progress: Callable[[int, int, str], None] | None = None
+                  ) -> dict[str, SimulationResult]:
+    """Execute layers, each from reset; the RTL is generated and built once for all.
+
+    Parameters
+    ----------
+    program : Program
+    inputs : mapping of layer name to ndarray of shape (T, K)
+        As for :func:`vectors`.
+    backend : str
+        ``"golden"``: the program replayed in NumPy, and compared with nothing. ``"cocotb"``: the
+        RTL on Verilator, every result and counter compared with the replay.
+    stalls, seed : float, int
+        ``cocotb``: probability that a stream waits in a cycle, and the seed of the waiting.
+    progress : callable, optional
+        Called with (done, all, name of the layer); ``cocotb``: in result beats, else in layers.
+
+    Returns
+    -------
+    dict of str to SimulationResult
+
+    Raises
+    ------
+    DataError
+        Unknown layer or backend, or inputs that do not fit.
+    ConfigError
+        Stalls that are no probability below 1, or nothing to stall, or a seed below 0.
+    ToolError
+        Verilator, a compiler or a library is missing, or the simulation broke down.
+    AssertionError
+        The RTL differs from the golden model; the message names layer and position.
+    """
+    check_run(backend, stalls, seed)
+    sets = []
+    for name, x in inputs.items():
+        sets.append(vectors(program, layer=name, inputs=x, seed=seed))
+        if progress is not None and backend == "golden":
+            progress(len(sets), len(inputs), name)
+    counters = [made.counters for made in sets]
+    if backend == "cocotb":
+        from cimforge.report.progress import over_layers
+        from cimforge_hw.emit import emit_tile
+        from cimforge_verif.sim.layers import simulate_layers
+
+        rtl = {"dcim_tile.v": emit_tile(program.config).verilog}
+        beats = {made.layer: len(made.results) for made in sets}
+        results = simulate_layers(program.config, rtl, sets, stalls=stalls, seed=seed,
+                                  progress=progress and over_layers(beats, progress))
+        counters = [result.counters for result in results]
+    return {name: SimulationResult(
+        layer=name, backend=backend, y=made.y, counters=counted,
+        cycles_predicted=made.counters["cycles"],
+        cycles_counted=counted["cycles"] if backend == "cocotb" else None)
+        for name, made, counted in zip(inputs, sets, counters, strict=True)}
+
+
+def check_run(backend: object, stalls: Any, seed: Any) -> None:
+    """Refuse options of :func:`simulate_many` that it cannot follow; its errors."""
     if backend not in BACKENDS:
         raise DataError(f"backend must be one of {', '.join(BACKENDS)}, not {backend!r}")
-    made = vectors(program, layer=layer, inputs=inputs, seed=seed)
-    predicted = made.counters["cycles"]
-    if backend == "golden":
-        return SimulationResult(layer=layer, backend=backend, y=made.y, counters=made.counters,
-                                cycles_predicted=predicted, cycles_counted=None)
-    from cimforge_hw.emit import emit_tile
-    from cimforge_verif.sim.layers import simulate_layers
-
-    rtl = {"dcim_tile.v": emit_tile(program.config).verilog}
-    result, = simulate_layers(program.config, rtl, [made], stalls=stalls, seed=seed,
-                              progress=progress)
-    return SimulationResult(layer=layer, backend=backend, y=made.y, counters=result.counters,
-                            cycles_predicted=predicted, cycles_counted=result.counters["cycles"])
+    if not isinstance(stalls, (int, float)) or not 0 <= stalls < 1:
+        raise ConfigError(f"stalls must be a probability from 0 to below 1, not {stalls!r}")
+    if stalls and backend == "golden":
+        raise ConfigError(f"stalls must be 0 with backend 'golden', which has no streams that "
+                          f"wait, not {stalls!r}; backend 'cocotb' has")
+    if not isinstance(seed, (int, np.integer)) or seed < 0:
+        raise ConfigError(f"seed must be an integer of at least 0, not {seed!r}")
 
 
+@checked
 def estimate(program: Program, layer: str) -> "Estimate":
     """Return the closed-form cycles of one layer, weights streamed and weights in place."""
     from cimforge_sw.compile import estimate as of_layer
@@ -248,6 +321,7 @@ def estimate(program: Program, layer: str) -> "Estimate":
     return of_layer(program.config, program.layer(layer))
 
 
+@checked
 def verilog(config: DcimConfig, folder: str | Path) -> list[Path]:
     """Write ``dcim_tile.v`` and its JSON description; files that would not change stay as is."""
     from cimforge_hw.emit import emit_tile

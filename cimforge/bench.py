@@ -7,6 +7,7 @@ import numpy as np
 
 import cimforge as cf
 from cimforge.report.records import write_records
+from cimforge.spec.files import check_writable
 
 __all__ = ["run_bench"]
 
@@ -46,6 +47,7 @@ def run_bench(config_name: str, out: Path) -> str:
     from cimforge_verif.sim.throughput import compare_builds
 
     config = cf.load_config(config_name)
+    check_writable(out)
     with progress() as bars, bars.task("emit, build twice, run", 1):
         start = time.perf_counter()
         emission = emit_tile(config)

@@ -1,7 +1,7 @@
 """The command line.
 
 A caller's mistake is one message on standard error and exit code 2; a result that differs from
-the golden model is exit code 1.
+the golden model is exit code 1; Ctrl-C is 130.
 """
 
 import sys
@@ -19,6 +19,7 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_
 
 _Config = Annotated[str, typer.Option("--config", help="Preset name or YAML file of the tile.")]
 _Out = Annotated[Path, typer.Option("--out", help="Folder of what is written.")]
+_INTERRUPTED = 130  # as a shell reports a program that SIGINT ended
 
 
 @app.command()
@@ -58,20 +59,24 @@ def compile(model: Annotated[str, typer.Argument(help="Checkpoint folder, hub id
                                                  "all-MiniLM-L6-v2.")],
             plan: Annotated[str, typer.Option(help="N:M for every layer, or a YAML plan.")] = "4:8",
             config: _Config = "default",
-            tokens: Annotated[int, typer.Option(help="Vectors per run of a layer.")] = 16,
+            tokens: Annotated[int, typer.Option(min=1, help="Vectors per run of a layer.")] = 16,
             calib: Annotated[Path | None, typer.Option(help="Text file, a text per line.")] = None,
             out: _Out = Path("runs/program")) -> None:
     """Prune by a plan, quantize, and compile a model's linear layers into a program."""
     import cimforge as cf
+    from cimforge.early import check_fit
     from cimforge.report.progress import progress
+    from cimforge.spec.files import check_writable
     from cimforge_sw.sentences import calibration_sentences
 
     tile = cf.load_config(config)
     chosen = cf.Plan.load(plan) if plan.endswith((".yaml", ".yml")) else cf.Plan.uniform(plan)
     texts = calibration_sentences() if calib is None else _lines(calib)
+    check_writable(out)
     with progress() as bars:
         with bars.task("load model", 1):
             loaded = cf.load_model(model)
+            check_fit(loaded, chosen, tile, tokens)
         with bars.task("calibrate", None) as bar:
             stats = cf.calibrate(loaded, texts, progress=bar.of)
         with bars.task("prune, quantize", 1):
@@ -86,28 +91,38 @@ def compile(model: Annotated[str, typer.Argument(help="Checkpoint folder, hub id
 @app.command()
 def sim(program: Annotated[Path, typer.Argument(help="Folder written by compile.")],
         layer: Annotated[str, typer.Option(help="Glob of layer names.")] = "*",
-        backend: Annotated[str, typer.Option(help="golden or cocotb.")] = "golden",
-        stalls: Annotated[float, typer.Option(help="Probability that a stream waits.")] = 0.0,
-        seed: Annotated[int, typer.Option(help="Of random inputs and stalls.")] = 0) -> None:
-    """Run layers on random inputs; every result is compared with the golden model."""
+        backend: Annotated[str, typer.Option(
+            help="golden: replay only; cocotb: RTL, every result compared with the "
+                 "replay.")] = "golden",
+        stalls: Annotated[float, typer.Option(
+            help="cocotb: probability that a stream waits, below 1.")] = 0.0,
+        seed: Annotated[int, typer.Option(min=0, help="Of random inputs and stalls.")] = 0) -> None:
+    """Run layers on random inputs: replayed, or on the RTL and compared with the replay."""
     import cimforge as cf
+    from cimforge.api import check_run
+    from cimforge.report.progress import progress
 
+    check_run(backend, stalls, seed)
     loaded = cf.load_program(program)
-    for name, x in _random_inputs(loaded, layer, seed):
-        result = cf.simulate(loaded, layer=name, inputs=x, backend=backend, stalls=stalls,
-                             seed=seed)
+    inputs = dict(_random_inputs(loaded, layer, seed))
+    with progress() as bars, bars.task(f"simulate ({backend})", None) as bar:
+        results = cf.simulate_many(loaded, inputs, backend=backend, stalls=stalls, seed=seed,
+                                   progress=bar.of)
+    for name, result in results.items():
         counted = "" if result.cycles_counted is None else f", {result.cycles_counted} counted"
-        typer.echo(f"{name}: {result.cycles_predicted} cycles predicted{counted}")
+        typer.echo(f"{name}: {backend}, {result.cycles_predicted} cycles predicted{counted}")
 
 
 @app.command()
 def vectors(program: Annotated[Path, typer.Argument(help="Folder written by compile.")],
             out: _Out, layer: Annotated[str, typer.Option(help="Glob of layer names.")] = "*",
-            seed: Annotated[int, typer.Option(help="Of the random inputs.")] = 0,
+            seed: Annotated[int, typer.Option(min=0, help="Of the random inputs.")] = 0,
             readmemh: Annotated[bool, typer.Option(help="Hex files, too.")] = False) -> None:
     """Write test vectors of layers, one folder each, for any testbench."""
     import cimforge as cf
+    from cimforge.spec.files import check_writable
 
+    check_writable(out)
     loaded = cf.load_program(program)
     for name, x in _random_inputs(loaded, layer, seed):
         made = cf.vectors(loaded, layer=name, inputs=x, seed=seed)
@@ -145,26 +160,47 @@ def _random_inputs(program, pattern: str, seed: int):
 
 
 def _lines(path: Path) -> list[str]:
+    """Return the texts of a file, one a line."""
+    from cimforge.spec.errors import DataError
     from cimforge.spec.files import read_bytes
 
-    return [line for line in read_bytes(path).decode(errors="replace").splitlines() if line.strip()]
+    data = read_bytes(path)
+    try:
+        text = data.decode()
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: expected UTF-8 text, a text per line; byte {error.start} is "
+                        f"{data[error.start]:#04x}") from error
+    if "\0" in text:
+        raise DataError(f"{path}: expected UTF-8 text, a text per line, not binary data")
+    lines = [line for line in text.splitlines() if line.strip()]
+    if not lines:
+        raise DataError(f"{path}: expected a text per line, but it has none")
+    return lines
 
 
 def main() -> int:
     """Run the command line; return its exit code."""
     try:
-        app(standalone_mode=False)
+        code = app(standalone_mode=False)
     except CimforgeError as error:
         print(f"cimforge: {error}", file=sys.stderr)
         return 2
-    except AssertionError as error:  # a result differs: not the caller's mistake, and no bug here
+    except AssertionError as error:
+        from cimforge_verif.compare import Mismatch
+        if not isinstance(error, Mismatch):
+            raise  # a bug of this program, not a result that differs
         print(f"cimforge: mismatch: {error}", file=sys.stderr)
         return 1
-    except typer.Exit as done:
-        return done.exit_code
+    except OSError as error:  # a full disk, a folder that takes no files
+        print(f"cimforge: {error}", file=sys.stderr)
+        return 2
     except Exception as error:
         if type(error).__module__.startswith(("click", "typer")) and hasattr(error, "show"):
             error.show()
             return 2
         raise
-    return 0
+    except KeyboardInterrupt:
+        code = _INTERRUPTED  # what Typer returns if it comes while a command runs
+    if code == _INTERRUPTED:
+        print("cimforge: interrupted", file=sys.stderr)
+    return code or 0

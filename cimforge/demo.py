@@ -9,9 +9,12 @@ from typing import Any
 import numpy as np
 
 import cimforge as cf
+from cimforge.early import check_fit
 from cimforge.report.demo_page import write_demo_report
-from cimforge.report.progress import Progress, progress
+from cimforge.report.progress import Progress, over_layers, progress
+from cimforge.spec.config import DcimConfig
 from cimforge.spec.errors import DataError
+from cimforge.spec.files import check_writable
 
 __all__ = ["MODEL", "PLAN", "run_demo"]
 
@@ -50,14 +53,18 @@ def run_demo(config_name: str, out: Path, rtl: bool = True) -> Path:
     Raises
     ------
     CimforgeError
-        At the first gate that fails, naming the layer and the first differing position.
+        What the caller gave cannot be used: a configuration that the model's layers do not fit, a
+        folder that takes no files, no compiler.
+    AssertionError
+        At the first results that differ, naming the layer and the first differing position.
     """
     config, clock = cf.load_config(config_name), _Clock()
+    check_writable(out)
     if rtl:
         from cimforge_verif.sim.toolchain import toolchain
         toolchain()  # a missing compiler is found now and not after the pruning
     with progress() as bars:
-        model, quantized, accuracy = _software(bars, clock)
+        model, quantized, accuracy = _software(bars, clock, config)
         with clock.stage("compile"), bars.task("compile", None) as bar:
             program = cf.compile(quantized, config, TOKENS, progress=bar.of)
             cf.save_program(program, out / "program")
@@ -70,17 +77,18 @@ def run_demo(config_name: str, out: Path, rtl: bool = True) -> Path:
     return write_demo_report(out, program, records, accuracy, clock.seconds, model.name)
 
 
-def _software(bars: Progress, clock: _Clock):
+def _software(bars: Progress, clock: _Clock, config: DcimConfig):
     """Load, calibrate, prune and quantize; return the quantized model and its scores."""
     from cimforge_sw.sentences import calibration_sentences, held_out_sentences
 
     with clock.stage("load"), bars.task("load model", 1):
-        model = cf.load_model(MODEL)
+        model, plan = cf.load_model(MODEL), cf.Plan.load(PLAN)
+        check_fit(model, plan, config, TOKENS)
     with clock.stage("calibrate"), bars.task("calibrate", None) as bar:
         stats = cf.calibrate(model, calibration_sentences(), progress=bar.of)
     with clock.stage("prune and quantize"), bars.task("prune, quantize", 1):
-        pruned = cf.prune(model, cf.Plan.load(PLAN), stats)
-        quantized = cf.quantize(pruned, stats)
+        pruned = cf.prune(model, plan, stats)
+        quantized = cf.quantize(pruned, stats, config.weight_bits, config.act_bits)
     with clock.stage("score"), bars.task("score", 3) as bar:
         texts, scores = held_out_sentences(), {}
         for name, variant in (("dense", model), ("pruned", pruned.model),
@@ -100,20 +108,30 @@ def _inputs(quantized) -> dict[str, np.ndarray]:
     return {name: x[:TOKENS] for name, x in captured.items()}
 
 
-def _replay(bars: Progress, program, quantized, inputs) -> dict[str, dict[str, Any]]:
-    """Replay every layer's program and compare it with torch's integer path."""
-    from cimforge_sw.compile import slot_use_by_group
+def _agree(layer: str, y: np.ndarray, others: dict[str, np.ndarray]) -> bool:
+    """Compare a layer's replayed sums with other statements of them; a difference raises."""
     from cimforge_verif.compare import assert_equal
+
+    for other, expected in others.items():
+        assert_equal(f"{layer}: replay against {other}", y, expected, ("token", "output"))
+    return all(np.array_equal(y, expected) for expected in others.values())
+
+
+def _replay(bars: Progress, program, quantized, inputs) -> dict[str, dict[str, Any]]:
+    """Replay every layer; compare with torch's integer path and the golden blocks' replay."""
+    from cimforge_sw.compile import slot_use_by_group
+    from cimforge_verif.replay import golden_replay
 
     records = {}
     with bars.task("replay", len(program.layers)) as bar:
         for name, layer in program.layers.items():
             result = cf.simulate(program, layer=name, inputs=inputs[name])
-            expected = quantized.layers[name].int_matmul(inputs[name])
-            assert_equal(f"{name}: replay against torch", result.y, expected, ("token", "output"))
+            exact = _agree(name, result.y, {
+                "torch": quantized.layers[name].int_matmul(inputs[name]),
+                "golden": golden_replay(program.config, layer, inputs[name]).y})
             estimate = cf.estimate(program, name)
             records[name] = {
-                "layer": name, "pattern": layer.pattern, "backend": "golden", "bit_exact": True,
+                "layer": name, "pattern": layer.pattern, "backend": "golden", "bit_exact": exact,
                 "cycles_predicted": result.cycles_predicted, "cycles_counted": None,
                 "slot_use": layer.slot_use, "busy": estimate.busy,
                 "busy_resident": estimate.resident_busy,
@@ -139,22 +157,19 @@ def _simulate(bars: Progress, program, inputs, records: dict[str, dict[str, Any]
     with bars.task("generate and build RTL", 1):
         rtl = {f"{TOP}.v": emit_tile(program.config).verilog}
         build(rtl, TOP)
-    with bars.task("simulate RTL", sum(len(made.results) for made in sets)) as bar:
-        done = dict.fromkeys(names, 0)
-
-        def report(layer: str, beats: int, total: int):
-            for name in names[:names.index(layer)]:
-                done[name] = len(sets[names.index(name)].results)
-            done[layer] = beats
-            bar.at(sum(done.values()))
-
-        results = simulate_layers(program.config, rtl, sets, progress=report)
+    beats = {made.layer: len(made.results) for made in sets}
+    with bars.task("simulate RTL", sum(beats.values())) as bar:
+        results = simulate_layers(program.config, rtl, sets, progress=over_layers(beats, bar.of))
     for result in results:
-        counted = result.counters["cycles"]
-        if counted != records[result.name]["cycles_predicted"]:
-            raise DataError(f"{result.name}: {counted} cycles counted, "
-                            f"{records[result.name]['cycles_predicted']} predicted")
-        records[result.name] |= {
-            "backend": "cocotb", "cycles_counted": counted, "counters": result.counters,
-            "simulated_cycles_per_second": round(result.simulated / result.seconds)}
+        records[result.name] |= _counted(result, records[result.name]["cycles_predicted"])
 
+
+def _counted(result, predicted: int) -> dict[str, Any]:
+    """Return what a layer's record gains from the RTL; cycles that differ are a mismatch."""
+    from cimforge_verif.compare import Mismatch
+
+    counted = result.counters["cycles"]
+    if counted != predicted:
+        raise Mismatch(f"{result.name}: {counted} cycles counted, {predicted} predicted")
+    return {"backend": "cocotb", "cycles_counted": counted, "counters": result.counters,
+            "simulated_cycles_per_second": round(result.simulated / result.seconds)}

@@ -2,14 +2,28 @@
 
 import doctest
 import importlib
+import json
 import pkgutil
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from sw_checkpoints import save_tiny, token_rows
 
 import cimforge as cf
+from cimforge.spec.errors import ConfigError, DataError
 from cimforge.spec.pattern import NmPattern
+from cimforge_verif.sim import layers as sim_layers
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    return save_tiny("bert", tmp_path_factory.mktemp("checkpoint"))
+
+
+@pytest.fixture(scope="module")
+def model(checkpoint):
+    return cf.load_model(checkpoint)
 
 
 @pytest.fixture(scope="module")
@@ -71,3 +85,86 @@ def test_pattern_that_the_weights_break():
     layer = SimpleNamespace(weight=np.ones((4, 8), np.int8), pattern=NmPattern(2, 4))
     with pytest.raises(ValueError, match=r"fc.*2:4"):
         cf.compile({"fc": layer}, cf.load_config("tiny"))
+
+
+@pytest.mark.parametrize(("options", "message"), [
+    ({"stalls": "a"}, "stalls must be a probability from 0 to below 1, not 'a'"),
+    ({"stalls": -0.1}, r"stalls must be a probability from 0 to below 1, not -0\.1"),
+    ({"stalls": 0.1}, r"stalls must be 0 with backend 'golden', .* not 0\.1"),
+    ({"seed": -1}, "seed must be an integer of at least 0, not -1"),
+    ({"seed": 0.5}, r"seed must be an integer of at least 0, not 0\.5"),
+])
+def test_bad_options_of_a_simulation(program, options, message):
+    with pytest.raises(ConfigError, match=message):
+        cf.simulate(program, layer="fc", inputs=np.zeros((2, 16), np.int8), **options)
+
+
+def test_many_layers_are_emitted_and_simulated_once(monkeypatch):
+    """A stand-in for the simulator answers what is expected; the real one runs under tb/."""
+    weight = np.tile(np.array([3, 0, 0, -5], dtype=np.int8), (6, 4))
+    layer = SimpleNamespace(weight=weight, pattern=NmPattern(2, 4))
+    program = cf.compile({"a": layer, "b": layer}, cf.load_config("tiny"), tokens=2)
+    calls, seen = [], []
+
+    def simulate_layers(config, rtl, sets, *, stalls, seed, progress):
+        calls.append((list(rtl), [made.layer for made in sets], stalls, seed))
+        for made in sets:
+            progress(made.layer, len(made.results), len(made.results))
+        return [SimpleNamespace(counters=made.counters | {"cycles": 7}) for made in sets]
+    monkeypatch.setattr(sim_layers, "simulate_layers", simulate_layers)
+    x = np.ones((2, 16), np.int8)
+    results = cf.simulate_many(program, {"a": x, "b": x}, backend="cocotb", stalls=0.25, seed=3,
+                               progress=lambda *at: seen.append(at))
+    assert calls == [(["dcim_tile.v"], ["a", "b"], 0.25, 3)]
+    assert seen == [(4, 8, "a"), (8, 8, "b")]
+    assert [results[name].cycles_counted for name in ("a", "b")] == [7, 7]
+    assert isinstance(results["a"], cf.SimulationResult)
+    assert (results["a"].y == cf.simulate(program, layer="a", inputs=x).y).all()
+
+
+@pytest.mark.parametrize(("call", "message"), [
+    (lambda m: cf.compile({}, "tiny"),
+     r"compile: config must be a DcimConfig \(from cf\.load_config\), not 'tiny'"),
+    (lambda m: cf.compile({"fc": SimpleNamespace(weight=np.ones((4, 4), int), pattern="2:4")},
+                          cf.load_config("tiny")), "fc: pattern must be an NmPattern, .*not '2:4'"),
+    (lambda m: cf.compile({"fc": 3}, cf.load_config("tiny")), "fc: a layer needs a weight and a"),
+    (lambda m: cf.compile(m, cf.load_config("tiny")), "compile: layers must be a QuantizedModel"),
+    (lambda m: cf.verilog("tiny", "rtl"), "verilog: config must be a DcimConfig"),
+    (lambda m: cf.estimate("runs/program", "fc"), "estimate: program must be a Program"),
+    (lambda m: cf.prune(m, "2:4", None),
+     r"prune: plan must be a Plan \(from cf\.Plan\.uniform or \.load\), not '2:4'"),
+    (lambda m: cf.quantize(m, None), "quantize: pruned must be a PrunedModel .*, not a Model"),
+    (lambda m: cf.calibrate("bert", [[3]]), "calibrate: model must be a Model .*, not 'bert'"),
+    (lambda m: cf.calibrate(m, [3]), "text 0 must be a string or a list of token ids, not 3"),
+    (lambda m: cf.calibrate(m, [[1], [0.5]]), r"text 1 must be a string or .*, not \[0\.5\]"),
+    (lambda m: cf.calibrate(m, 3), "expected a list of texts, not 3"),
+])
+def test_something_else_in_the_place_of_an_argument(model, call, message):
+    with pytest.raises((ConfigError, DataError), match=message):
+        call(model)
+
+
+def test_arrays_of_token_ids_are_taken(model):
+    rows = [np.array(row) for row in token_rows()]
+    assert cf.calibrate(model, rows).texts == len(rows)
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    ([1], r"config\.json: expected a JSON object, not list"),
+    ({"hidden_size": "x"}, "cannot load this checkpoint: .*'hidden_size' expected int, got str"),
+    ({"architectures": ["pipeline"]}, r"config\.json: 'architectures' must name models, not \['pip"),
+    ({"architectures": 5}, r"config\.json: 'architectures' must be a list of class names, not 5"),
+    ({"dtype": "float99"}, "cannot load this checkpoint: .*float99"),
+    ({"num_attention_heads": 0}, "cannot load this checkpoint: "),
+])
+def test_a_configuration_of_no_model(checkpoint, change, message):
+    path = checkpoint / "config.json"
+    good = path.read_text()
+    bad = json.loads(good) | change if isinstance(change, dict) else change
+    path.write_text(json.dumps(bad))
+    try:
+        with pytest.raises(DataError, match=message) as caught:
+            cf.load_model(checkpoint)
+    finally:
+        path.write_text(good)
+    assert "\n" not in str(caught.value)

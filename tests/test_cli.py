@@ -1,15 +1,21 @@
 """The command line: a caller's mistake is one message, exit code 2, and nothing half-written."""
 
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from sw_checkpoints import save_tiny
 
 import cimforge as cf
+from cimforge import cli
 from cimforge.spec.pattern import NmPattern
+from cimforge_verif.compare import Mismatch
+from cimforge_verif.sim import layers as sim_layers
+from cimforge_verif.sim.run import SimulationError
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -54,7 +60,8 @@ def test_unknown_preset(tmp_path):
     ("rows: 3", r"bad\.yaml: rows must be a power of two, not 3"),
     ("rowz: 4", r"bad\.yaml: unknown parameter\(s\): rowz"),
     ("- rows", r"bad\.yaml: expected parameters as 'name: value'"),
-    ("rows: [", r"bad\.yaml: not valid YAML"),
+    ("cols: 4\nrows: [", r"bad\.yaml: not valid YAML: line 2: expected the node content"),
+    ("rows: 4\nrows: 8", r"bad\.yaml: 'rows' is given twice \(line 2\)"),
 ])
 def test_bad_config(tmp_path, text, message):
     path = tmp_path / "bad.yaml"
@@ -66,7 +73,7 @@ def test_bad_config(tmp_path, text, message):
 def test_verilog_is_written_and_named(tmp_path):
     done = cimforge("verilog", "tiny", "-o", tmp_path)
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "dcim_tile.v").read_text().startswith(("/*", "module", "\n", "(*"))
+    assert "\nmodule dcim_tile(" in (tmp_path / "dcim_tile.v").read_text()
     assert '"top": "dcim_tile"' in (tmp_path / "dcim_tile.json").read_text()
 
 
@@ -87,7 +94,7 @@ def test_unknown_backend_and_layer(program):
 def test_sim_and_vectors(program, tmp_path):
     done = cimforge("sim", program)
     assert done.returncode == 0, done.stderr
-    assert re.fullmatch(r"fc: \d+ cycles predicted\n", done.stdout)
+    assert re.fullmatch(r"fc: golden, \d+ cycles predicted\n", done.stdout)
     done = cimforge("vectors", program, "--out", tmp_path / "v", "--readmemh")
     assert done.returncode == 0, done.stderr
     again = cf.load_vectors(tmp_path / "v" / "fc", cf.load_config("tiny"))
@@ -116,3 +123,98 @@ def test_demo_without_a_compiler_stops_before_the_work(tmp_path):
     bare.mkdir()
     refused(cimforge("demo", "--out", tmp_path / "demo", PATH=str(bare)), r"g\+\+")
     assert not (tmp_path / "demo").exists()
+
+
+@pytest.fixture(scope="module")
+def bert(tmp_path_factory):
+    return save_tiny("bert", tmp_path_factory.mktemp("checkpoint") / "bert")
+
+
+def test_ctrl_c_says_so_and_is_130():
+    """A command of ours that waits: which one was interrupted makes no difference to main()."""
+    code = ("import sys, time\nfrom cimforge import cli\n"
+            "@cli.app.command()\n"
+            "def wait():\n    print('ready', flush=True)\n    time.sleep(60)\n"
+            "sys.exit(cli.main())")
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, "wait"], cwd=ROOT, env={"PYTHONPATH": ".:hw:sw:verif"},
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=30)
+    assert (process.returncode, error) == (130, "cimforge: interrupted\n")
+
+
+def main(monkeypatch, *arguments):
+    monkeypatch.setattr(sys, "argv", ["cimforge", *map(str, arguments)])
+    return cli.main()
+
+
+def test_rtl_that_differs_is_1_and_a_broken_simulation_2(program, monkeypatch, capsys):
+    def fail(error):
+        def simulate_layers(*_, **__):
+            raise error
+        monkeypatch.setattr(sim_layers, "simulate_layers", simulate_layers)
+        return main(monkeypatch, "sim", program, "--backend", "cocotb")
+
+    assert fail(Mismatch("fc: first difference at beat 0, lane 1")) == 1
+    error = capsys.readouterr().err
+    assert error.endswith("cimforge: mismatch: fc: first difference at beat 0, lane 1\n")
+    assert fail(SimulationError("the simulator crashed")) == 2
+    assert capsys.readouterr().err.endswith("cimforge: the simulator crashed\n")
+    with pytest.raises(AssertionError, match="a bug"):  # no difference: nothing to hide
+        fail(AssertionError("a bug"))
+
+
+@pytest.mark.parametrize(("options", "message"), [
+    (["sim", "--seed", "-1"], "'--seed'.*greater than or equal to 0|'--seed'.*x>=0"),
+    (["vectors", "--out", "v", "--seed", "-1"], "'--seed'"),
+    (["sim", "--stalls", "0.5"], "stalls must be 0 with backend 'golden'.*not 0.5"),
+    (["sim", "--stalls", "1", "--backend", "cocotb"], "stalls must be a probability .*not 1"),
+    (["sim", "--stalls", "nan", "--backend", "cocotb"], "stalls must be a probability .*not nan"),
+    (["compile", "--tokens", "0"], "'--tokens'"),
+])
+def test_bad_numbers_are_refused_before_anything_is_read(tmp_path, options, message):
+    refused(cimforge(options[0], tmp_path / "nothing", *options[1:]), message)
+    assert not list(tmp_path.iterdir())
+
+
+def test_outputs_that_cannot_be_written(program, bert, tmp_path):
+    (tmp_path / "file").write_text("")
+    for command in (["vectors", program], ["compile", tmp_path / "no model"], ["demo"],
+                    ["verilog", "tiny"], ["bench"]):
+        option = "-o" if command[0] == "verilog" else "--out"
+        refused(cimforge(*command, option, tmp_path / "file" / "below"),
+                r"cimforge: .*file/below.*: cannot be written: ")
+
+
+def test_compile_finds_a_plan_and_a_tile_that_do_not_fit_before_calibration(bert, tmp_path):
+    """The checkpoint has no tokenizer, so that calibration could not even begin."""
+    plan = tmp_path / "plan.yaml"
+    plan.write_text("default: 2:4\nlayers: {decoder.*: 4:8}\n")
+    refused(cimforge("compile", bert, "--plan", plan, "--out", tmp_path / "out"),
+            r"'decoder\.\*' matches none of 12 layers")
+    config = tmp_path / "small.yaml"
+    config.write_text("base: tiny\nmax_k: 32\n")
+    refused(cimforge("compile", bert, "--config", config, "--out", tmp_path / "out"),
+            r"output\.dense: the configuration takes at most max_k = 32 inputs, not 48")
+    config.write_text("base: tiny\nmax_m: 1\nact_depth: 2\n")
+    refused(cimforge("compile", bert, "--config", config, "--out", tmp_path / "out"),
+            r"query: 32 inputs take at least 4 windows .* holds act_depth = 2")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("data", "message"), [
+    (b"text\n\xff\xfe", r"texts: expected UTF-8 text, a text per line; byte 5 is 0xff"),
+    (b"a\0b", "texts: expected UTF-8 text, a text per line, not binary data"),
+    (b"\n \n", "texts: expected a text per line, but it has none"),
+])
+def test_calibration_texts_that_are_none(bert, tmp_path, data, message):
+    (tmp_path / "texts").write_bytes(data)
+    refused(cimforge("compile", bert, "--calib", tmp_path / "texts", "--out", tmp_path / "out"),
+            message)
+
+
+def test_compile_of_a_file(program):
+    refused(cimforge("compile", program / "program.bin"),
+            r"program\.bin: is a file; expected a Hugging Face checkpoint folder")

@@ -1,13 +1,13 @@
 """Progress bars of long work, on the terminal's error stream."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as RichProgress
 
-__all__ = ["Bar", "Progress", "progress"]
+__all__ = ["Bar", "Progress", "over_layers", "progress"]
 
 
 class Bar:
@@ -51,3 +51,22 @@ def progress() -> Iterator[Progress]:
     with RichProgress(TextColumn("{task.description:24}"), BarColumn(), MofNCompleteColumn(),
                       TimeElapsedColumn(), console=console) as rich:
         yield Progress(rich)
+
+
+def over_layers(beats: Mapping[str, int],
+                report: Callable[[int, int, str], object]) -> Callable[[str, int, int], None]:
+    """Return what a simulation of layers one after the other calls back with.
+
+    Parameters
+    ----------
+    beats : mapping of str to int
+        Result beats of every layer, in the order in which they run.
+    report : callable
+        Called with (beats so far, beats of all layers, name of the layer).
+    """
+    names, total = list(beats), sum(beats.values())
+
+    def call(layer: str, done: int, _of_layer: int) -> None:
+        before = sum(beats[name] for name in names[:names.index(layer)])
+        report(before + done, total, layer)
+    return call

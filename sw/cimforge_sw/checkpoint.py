@@ -62,18 +62,22 @@ def check_folder(folder: Path) -> list[Path]:
     Raises
     ------
     DataError
-        No folder, no ``config.json`` or one that is not JSON, no safetensors, or a truncated one.
+        No folder, no ``config.json`` or one that holds no JSON object, no safetensors, or a
+        truncated one.
     """
     if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder; expected a Hugging Face checkpoint "
-                        f"(config.json and {_SINGLE})")
+        what = "is a file" if folder.exists() else "no such folder"
+        raise DataError(f"{folder}: {what}; expected a Hugging Face checkpoint "
+                        f"folder (config.json and {_SINGLE})")
     config = folder / "config.json"
     if not config.is_file():
         raise DataError(f"{folder}: no config.json; expected a Hugging Face checkpoint")
     try:
-        json.loads(config.read_text())
-    except (OSError, UnicodeDecodeError, ValueError) as error:
+        content = json.loads(config.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{config}: not readable as JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise DataError(f"{config}: expected a JSON object, not {type(content).__name__}")
     files = weight_files(folder)
     for file in files:
         try:

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from operator import index
 
 import torch
 from torch import Tensor
@@ -44,11 +45,13 @@ def encode(model: Model, texts: Iterable[Text], max_tokens: int | None = None) -
     Raises
     ------
     DataError
-        No text, one string instead of a list, a text without tokens, an id outside the vocabulary,
-        or strings for a model that has no tokenizer.
+        No text, one string instead of a list, a text that is neither string nor token ids or has no
+        tokens, an id outside the vocabulary, or strings for a model that has no tokenizer.
     """
     if isinstance(texts, str):
         raise DataError("expected a list of texts, not one string")
+    if not isinstance(texts, Iterable):
+        raise DataError(f"expected a list of texts, not {texts!r}")
     limit, total, rows = context_length(model), 0, []
     for number, text in enumerate(texts):
         if max_tokens is not None and total >= max_tokens:
@@ -68,7 +71,11 @@ def _encode_one(model: Model, text: Text, number: int, limit: int) -> list[int]:
         cut = {"truncation": True, "max_length": limit} if limit < _UNLIMITED else {}
         row = model.tokenizer(text, **cut)["input_ids"]
     else:
-        row = [int(token) for token in text][:limit]
+        try:
+            row = [index(token) for token in text][:limit]
+        except TypeError as error:
+            raise DataError(f"text {number} must be a string or a list of token ids, "
+                            f"not {text!r}") from error
     if not row:
         raise DataError(f"text {number} has no tokens: {text!r}")
     vocabulary = model.module.get_input_embeddings().num_embeddings
