@@ -116,7 +116,8 @@ def _score_sum(weight: Tensor, norms: np.ndarray, first: int, last: int) -> floa
         row, col = bad[0].tolist()
         raise DataError(f"weight[{first + row}, {col}] is {float(weight[first + row, col])}; "
                         "expected finite weights")
-    return float(np.dot(columns.astype(np.float64), norms.astype(np.float64)))
+    # Not a dot product: BLAS would start threads of its own inside each of ours.
+    return float(np.multiply(columns, norms, dtype=np.float64).sum())
 
 
 def _count(weight: Tensor, norms: np.ndarray, limit: np.float32, m: int, first: int,
