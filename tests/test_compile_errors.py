@@ -6,9 +6,13 @@ import numpy as np
 import pytest
 from compile_interpreter import SMALL, random_weight
 
+from cimforge.spec import program as program_module
+from cimforge.spec.config import DcimConfig
 from cimforge.spec.errors import ConfigError, DataError
 from cimforge.spec.pattern import NmPattern
-from cimforge_sw.compile import compile_layer, compile_model, retarget_layer
+from cimforge.spec.program import Program
+from cimforge.spec.program_io import load_program, save_program
+from cimforge_sw.compile import compile_layer, compile_model, layer_cycles, retarget_layer
 
 GOOD = random_weight(np.random.default_rng(0), 6, 16, 2, 4)
 
@@ -90,3 +94,41 @@ def test_retarget_refuses():
     for other in (SMALL.replace(cols=8), SMALL.replace(max_m=2), SMALL.replace(rows=8)):
         with pytest.raises(DataError, match=r"^ffn\.0: compiled for another configuration$"):
             retarget_layer(other, layer, 3)
+
+
+ESCAPES = ["../x", "a/../../x", "/etc/x", "a//b", "a/", ".", "", "a\0b", "a\nb", 3]
+
+
+@pytest.mark.parametrize("name", ESCAPES)
+def test_a_name_that_leads_out_of_a_folder(name):
+    with pytest.raises(DataError, match="a layer's name must be like a relative path"):
+        compile_layer(SMALL, name, GOOD, NmPattern(2, 4), 1)
+
+
+@pytest.mark.parametrize("name", ["encoder.layer.0/attention", "..a", "a..b", "ä b"])
+def test_other_names_are_fine(name):
+    assert compile_layer(SMALL, name, GOOD, NmPattern(2, 4), 1).name == name
+
+
+@pytest.mark.parametrize("where", ["name", "key"])
+def test_a_program_file_with_such_a_name(where, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(program_module, "check_layer_name", lambda name: None)
+        good, bad = build(), build()
+        object.__setattr__(bad, "name", "../../x")
+        layers = {"x": bad} if where == "name" else {"../x": good}
+        save_program(Program(config=SMALL, layers=layers), tmp_path)
+    with pytest.raises(DataError, match=r"a layer's name must be .* not '(\.\./)+x'"):
+        load_program(tmp_path)
+
+
+def test_windows_that_no_command_can_count():
+    config = DcimConfig(sub_macros=1, rows=1, cols=1, max_m=1, act_port_bits=8, act_depth=1 << 16,
+                        max_k=1 << 16)
+    message = (r"65536 inputs take 65536 windows per token, but the activation buffer holds "
+               r"act_depth = 65536, of which a command counts 65535$")
+    with pytest.raises(DataError, match=message):
+        build(config, np.ones((1, 1 << 16), dtype=np.int8), "1:1", 1)
+    with pytest.raises(DataError, match=r"65536 windows per token, but .* holds 65535"):
+        layer_cycles(config, 1, 1 << 16, 1, 1, 1)
+    assert layer_cycles(config, 1, (1 << 16) - 1, 1, 1, 1) > 2 * 65535

@@ -12,7 +12,22 @@ from cimforge.spec.errors import DataError
 from cimforge.spec.layout import pack_acts
 from cimforge.spec.mode import Mode
 
-__all__ = ["LayerProgram", "Program"]
+__all__ = ["LayerProgram", "Program", "check_layer_name"]
+
+
+def check_layer_name(name: str) -> None:
+    """Refuse a name that, as a path, would lead out of the folder in which files are named by it.
+
+    Raises
+    ------
+    DataError
+        If it is no string, or one of its parts between slashes is empty, ``.`` or ``..``, or it
+        holds a control character.
+    """
+    if not isinstance(name, str) or {"", ".", ".."} & set(name.split("/")) or not (
+            name.isprintable()):
+        raise DataError(f"a layer's name must be like a relative path, without empty, '.' or '..' "
+                        f"parts or control characters, not {name!r}")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -55,6 +70,9 @@ class LayerProgram:
     results: np.ndarray
     slot_use: float
     passes: int = 1
+
+    def __post_init__(self):
+        check_layer_name(self.name)
 
     @cached_property
     def weights_digest(self) -> str:
@@ -150,6 +168,10 @@ class Program:
     config: DcimConfig
     layers: dict[str, LayerProgram]
     origin: dict = field(default_factory=dict)
+
+    def __post_init__(self):
+        for name in self.layers:
+            check_layer_name(name)
 
     def layer(self, name: str) -> LayerProgram:
         """Return one layer; the error of an unknown name lists near ones."""

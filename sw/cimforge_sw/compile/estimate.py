@@ -174,5 +174,5 @@ def layer_cycles(config: DcimConfig, outputs: int, inputs: int, n: int, tokens: 
     tiling = Tiling(config, mode, outputs, inputs, passes)
     if not tiling.fits:
         raise DataError(f"{tiling.windows} windows per token, but the activation buffer holds "
-                        f"{config.act_depth}")
+                        f"{tiling.usable_rows}")
     return loop_cycles(Loop(tiling, tokens, np.full(tiling.tiles, steps, dtype=np.int64)))

@@ -9,7 +9,7 @@ from cimforge.spec.config import DcimConfig
 from cimforge.spec.errors import DataError
 from cimforge.spec.mode import Mode
 from cimforge.spec.pattern import NmPattern
-from cimforge.spec.program import LayerProgram
+from cimforge.spec.program import LayerProgram, check_layer_name
 from cimforge.spec.timing import timeline
 from cimforge_sw.compile.estimate import loop_cycles
 from cimforge_sw.compile.loop import Loop
@@ -52,9 +52,10 @@ def compile_layer(config: DcimConfig, name: str, weight: np.ndarray, pattern: Nm
     Raises
     ------
     DataError, ConfigError
-        If weights, pattern or tokens are unusable, the layer does not fit the buffers, or the
+        If name, weights, pattern or tokens are unusable, the layer does not fit the buffers, or the
         configuration has no such ``group`` or ``mode``.
     """
+    check_layer_name(name)
     weight = np.asarray(weight)
     check_weight(config, name, weight, tokens)
     check_pattern(name, weight, pattern)
@@ -74,9 +75,11 @@ def _tilings(config: DcimConfig, name: str, weight: np.ndarray, patterns: dict[N
                if Mode(choice.n, choice.m, g) in config.modes and group in (None, g)]
     fitting = [tiling for tiling in tilings if tiling.fits]
     if not fitting:
-        windows = min(tiling.windows for tiling in tilings)
+        windows, rows = min(tiling.windows for tiling in tilings), tilings[0].usable_rows
+        limit = f"act_depth = {rows}" if rows == config.act_depth else (
+            f"act_depth = {config.act_depth}, of which a command counts {rows}")
         raise DataError(f"{name}: {inputs} inputs take {windows} windows per token, but "
-                        f"the activation buffer holds act_depth = {config.act_depth}")
+                        f"the activation buffer holds {limit}")
     return fitting
 
 

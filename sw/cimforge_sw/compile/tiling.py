@@ -64,7 +64,12 @@ class Tiling:
     @property
     def fits(self) -> bool:
         """Whether the activation buffer holds at least one token."""
-        return self.windows <= self.config.act_depth
+        return self.windows <= self.usable_rows
+
+    @property
+    def usable_rows(self) -> int:
+        """Windows that one chunk may take: of the buffer, as many as a command can count."""
+        return min(self.config.act_depth, _COUNT_LIMIT)
 
     def beats(self, inputs: int) -> int:
         """Beats of the activation port that carry ``inputs`` inputs."""
@@ -90,7 +95,7 @@ class Tiling:
 
         Sums of several tiles, or of the select steps that ``pair`` may take, need a row each.
         """
-        limit = min(self.config.act_depth, _COUNT_LIMIT) // self.windows
+        limit = self.usable_rows // self.windows
         may_step = self.config.select == "pair" and self.mode.m > 2
         summed = self.tiles_per_block > 1 or may_step
         return min(limit, self.config.acc_depth) if summed else limit
