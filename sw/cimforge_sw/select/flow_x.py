@@ -112,7 +112,8 @@ class _Prefix:
 
 def flow_x(budget: Budget, variants: Variants, objective: Objective,
            starts: Sequence[Selection], *, limits: Sequence[Limit] = (), rounds: int = 12,
-           journal: Journal | None = None, progress: Progress | None = None) -> Selection:
+           least_gain: float = 0.005, journal: Journal | None = None,
+           progress: Progress | None = None) -> Selection:
     """Choose patterns by in-context sensitivities; the result is never worse than any start.
 
     Parameters
@@ -129,6 +130,8 @@ def flow_x(budget: Budget, variants: Variants, objective: Objective,
         Further budgets [L, P], such as cycles.
     rounds : int
         Most times that the sensitivities are measured.
+    least_gain : float
+        A round that makes the loss smaller by less than this share of it is the last one.
     journal : Journal, optional
         Keeps every loss measured, so that an interrupted search goes on.
     progress : callable(done, total), optional
@@ -153,10 +156,10 @@ def flow_x(budget: Budget, variants: Variants, objective: Objective,
                 progress(before + layer, rounds * layers)
 
         best = search.step(base, search.sensitivities(base, count))
-        if best is base:
-            break
         base = best
         history.append(search.loss(base))
+        if history[-2] - history[-1] <= least_gain * history[-2]:
+            break
     if progress is not None:
         progress(rounds * layers, rounds * layers)
     return budget.selection(base, "flow-x", start=starts[first].method, losses=history,
