@@ -1,7 +1,8 @@
 # Developer entry points. Every target is one or two calls into Python; the logic lives there.
 # The first call of a target makes .venv and installs what it needs; later calls do nothing.
+# CONFIG: a preset (cimforge presets) or a YAML file. BUILD: the folder of what is generated.
 PYTHON ?= python3
-CONFIG ?= configs/default.yaml
+CONFIG ?= default
 BUILD  ?= build
 
 VENV      := .venv/bin
@@ -13,7 +14,7 @@ BOOTSTRAP := @$(PYTHON) scripts/bootstrap.py
 
 demo: ## prune, compile, generate, simulate and report on the embedded model
 	$(BOOTSTRAP) demo
-	$(VENV)/python -m cimforge demo
+	$(VENV)/python -m cimforge demo --config $(CONFIG) --out $(BUILD)/demo
 
 test: ## everything: lint, unit tests, cocotb regressions
 	$(BOOTSTRAP) test
@@ -36,7 +37,7 @@ sim: ## cocotb regressions on Verilator
 
 bench: ## the measured comparisons
 	$(BOOTSTRAP) bench
-	$(VENV)/python -m cimforge bench
+	$(VENV)/python -m cimforge bench --config $(CONFIG)
 
 apt: ## Debian's synthesis and second-opinion tools (root; optional)
 	@sh scripts/apt.sh

@@ -171,7 +171,7 @@ def main(arguments=None):
         command = " ".join(map(str, error.cmd))
         print(f"cimforge: installation failed: {command}", file=sys.stderr)
         return 1
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: constraints or records that make no sense
         print(f"cimforge: installation failed: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

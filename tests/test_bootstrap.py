@@ -184,3 +184,28 @@ def test_unpinned_torch_is_refused(project):
 def test_every_target_is_one_of_the_makefile(target):
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     assert f"$(BOOTSTRAP) {target}\n" in makefile
+
+
+@pytest.mark.parametrize(("error", "code", "message"), [
+    (KeyboardInterrupt(), 130, "cimforge: interrupted; the same command goes on\n"),
+    (OSError(28, "No space left on device"), 1,
+     "cimforge: installation failed: [Errno 28] No space left on device\n"),
+    (ValueError("constraints.txt must pin torch"), 1,
+     "cimforge: installation failed: constraints.txt must pin torch\n"),
+    (subprocess.CalledProcessError(1, ["pip", "install"]), 1,
+     "cimforge: installation failed: pip install\n"),
+])
+def test_what_goes_wrong_is_one_line(monkeypatch, capsys, error, code, message):
+    def fail(_):
+        raise error
+    monkeypatch.setattr(bootstrap, "bootstrap", fail)
+    assert bootstrap.main(["lint"]) == code
+    assert capsys.readouterr().err == message
+
+
+def test_config_and_build_of_the_makefile_reach_the_commands():
+    done = subprocess.run(["make", "-n", "demo", "verilog", "bench", "CONFIG=mine.yaml", "BUILD=b"],
+                          cwd=ROOT, capture_output=True, text=True, check=True)
+    for line in ("cimforge demo --config mine.yaml --out b/demo",
+                 "cimforge verilog mine.yaml -o b/rtl", "cimforge bench --config mine.yaml"):
+        assert f"{line}\n" in done.stdout
