@@ -11,7 +11,7 @@ import pytest
 from sw_checkpoints import save_tiny
 
 import cimforge as cf
-from cimforge import cli
+from cimforge import bench, cli
 from cimforge.spec.pattern import NmPattern
 from cimforge_verif.compare import Mismatch
 from cimforge_verif.sim import layers as sim_layers
@@ -218,3 +218,17 @@ def test_calibration_texts_that_are_none(bert, tmp_path, data, message):
 def test_compile_of_a_file(program):
     refused(cimforge("compile", program / "program.bin"),
             r"program\.bin: is a file; expected a Hugging Face checkpoint folder")
+
+
+def test_bench_compares_free_patterns_on_both_selects():
+    """Each column of 32 has a pattern of its own: as many steps, unless a denser mode is taken."""
+    rows = {(what, unit): (value, baseline) for what, _, value, unit, baseline, *_ in
+            bench.select_rows()}
+    assert [what for what, unit in rows if unit == "steps"] == [
+        "free 2:4, own mode 2:4 G=2", "free 2:4, fastest mode 1:1 G=2",
+        "free 1:8, own mode 1:8 G=2", "free 1:8, fastest mode 1:2 G=2"]
+    for (what, unit), (value, baseline) in rows.items():
+        if unit == "steps":
+            assert (value, baseline) == (32 if "own" in what else 1, 1)
+        else:
+            assert value > baseline * (6 if "own" in what else 1)
