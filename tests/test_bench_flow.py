@@ -31,9 +31,11 @@ def test_sides_that_keep_different_numbers_are_an_error(monkeypatch):
         bench_flow.compare_flow()
 
 
-def test_the_faster_published_run_counts(monkeypatch, tmp_path):
+def test_the_faster_run_of_each_side_counts(monkeypatch, tmp_path):
     def run(side, threads, _):
-        return {**SIDE, "total": {"ours": 2.0, "published": 30.0 if threads else 40.0}[side]}
+        seconds = {("ours", 0): 2.0, ("ours", 1): 3.0, ("published", 0): 40.0,
+                   ("published", 1): 30.0}
+        return {**SIDE, "total": seconds[side, threads]}
 
     monkeypatch.setattr(bench_flow, "_run_process", run)
     text = bench_flow.run_bench_flow(tmp_path, {"only": (2, 4)})
