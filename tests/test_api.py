@@ -4,6 +4,8 @@ import doctest
 import importlib
 import json
 import pkgutil
+import re
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -168,3 +170,30 @@ def test_a_configuration_of_no_model(checkpoint, change, message):
     finally:
         path.write_text(good)
     assert "\n" not in str(caught.value)
+
+
+def test_examples_of_the_readme_are_legal(tmp_path):
+    text = (Path(__file__).resolve().parents[1] / "README.md").read_text()
+    plan, tile = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    for name, content in (("plan.yaml", plan), ("tile.yaml", tile)):
+        assert content.startswith(f"# {name}\n")
+        (tmp_path / name).write_text(content)
+    assert cf.Plan.load(tmp_path / "plan.yaml").layers["*.attention.self.query"] == NmPattern(2, 4)
+    assert cf.load_config(tmp_path / "tile.yaml").rows == 64
+    code, = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    compile(code, "README.md", "exec")
+    assert set(re.findall(r"cf\.(\w+)", text)) <= set(cf.__all__)
+
+
+@pytest.mark.parametrize(("config", "pattern", "mode", "passes"), [
+    ("default", "1:2", "4:8", 1), ("default", "2:4", "4:8", 1), ("default", "1:4", "2:8", 1),
+    ("default", "1:1", "8:8", 1), ("fixed_4_8", "1:8", "4:8", 1), ("fixed_2_8", "1:2", "2:8", 2),
+    ("pair", "2:4", "2:4", 1), ("pair", "3:8", "1:1", 1), ("pair", "5:8", "1:1", 1),
+])
+def test_patterns_run_in_the_modes_that_the_readme_says(config, pattern, mode, passes):
+    wanted = NmPattern.parse(pattern)
+    rank = np.random.default_rng(0).random((64, 32, wanted.m)).argsort(-1).argsort(-1)
+    layer = SimpleNamespace(weight=(rank < wanted.n).reshape(64, -1).astype(np.int8),
+                            pattern=wanted)
+    made = cf.compile({"fc": layer}, cf.load_config(config), tokens=2).layer("fc")
+    assert (f"{made.mode.n}:{made.mode.m}", made.passes) == (mode, passes)
