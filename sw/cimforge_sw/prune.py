@@ -6,16 +6,18 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from cimforge.spec.errors import DataError
+from cimforge.spec.errors import ConfigError, DataError
 from cimforge.spec.pattern import NmPattern, group_counts
 from cimforge_sw.calibration import Stats
 from cimforge_sw.layers import linear_layers, weight_matrix
 from cimforge_sw.masks import nm_mask
 from cimforge_sw.models import Model
 from cimforge_sw.plan import Plan
-from cimforge_sw.scores import wanda_score
+from cimforge_sw.scores import magnitude_score, wanda_score
 
-__all__ = ["PrunedModel", "check_groups", "layer_mask", "prune", "sparsity"]
+__all__ = ["SCORES", "PrunedModel", "check_groups", "layer_mask", "prune", "sparsity"]
+
+SCORES = ("wanda", "magnitude")
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,8 +67,10 @@ def sparsity(weights: dict[str, Tensor]) -> float:
     return zeros / sum(w.numel() for w in weights.values())
 
 
-def prune(model: Model, plan: Plan, stats: Stats) -> PrunedModel:
-    """Mask the linear layers by Wanda score, each with its pattern of the plan.
+def prune(model: Model, plan: Plan, stats: Stats, score: str = "wanda") -> PrunedModel:
+    """Mask the linear layers by score, each with its pattern of the plan.
+
+    Weights that stay are not changed; `prune_with_update` (SparseGPT) changes them.
 
     Parameters
     ----------
@@ -76,6 +80,8 @@ def prune(model: Model, plan: Plan, stats: Stats) -> PrunedModel:
         Every glob must match a layer.
     stats : Stats
         Of the same model; layers it excluded must be dense in the plan.
+    score : str
+        ``"wanda"`` or ``"magnitude"``.
 
     Raises
     ------
@@ -83,7 +89,7 @@ def prune(model: Model, plan: Plan, stats: Stats) -> PrunedModel:
         Statistics missing or of another shape, a glob of the plan that matches nothing, or a group
         that kept more than N (the gate after this stage).
     ConfigError
-        A pattern the plan's granularity cannot have.
+        A pattern the plan's granularity cannot have, or another score.
     """
     layers = linear_layers(model.module)
     patterns = plan.resolve(layers)
@@ -92,15 +98,15 @@ def prune(model: Model, plan: Plan, stats: Stats) -> PrunedModel:
     for name, layer in linear_layers(module).items():
         weight = weights[name] = weight_matrix(layer)
         norm = stats.layers[name].norm if name in stats.layers else None
-        mask = masks[name] = layer_mask(name, weight, patterns[name], plan, norm)
+        mask = masks[name] = layer_mask(name, weight, patterns[name], plan, norm, score)
         weight.mul_(mask)
         check_groups(name, weight, patterns[name])
     return PrunedModel(replace(model, module=module), masks, patterns, plan, sparsity(weights))
 
 
 def layer_mask(name: str, weight: Tensor, pattern: NmPattern, plan: Plan,
-               norm: Tensor | None) -> Tensor:
-    """Return the mask of one layer by Wanda score.
+               norm: Tensor | None, score: str = "wanda") -> Tensor:
+    """Return the mask of one layer.
 
     Parameters
     ----------
@@ -113,7 +119,9 @@ def layer_mask(name: str, weight: Tensor, pattern: NmPattern, plan: Plan,
     plan : Plan
         Says who shares positions.
     norm : Tensor of float32, shape (K,), or None
-        Of the inputs (`LayerStats.norm`); needed unless the layer stays dense.
+        Of the inputs (`LayerStats.norm`); Wanda needs it unless the layer stays dense.
+    score : str
+        ``"wanda"`` or ``"magnitude"``.
 
     Returns
     -------
@@ -123,9 +131,15 @@ def layer_mask(name: str, weight: Tensor, pattern: NmPattern, plan: Plan,
     ------
     DataError
         No norm where one is needed, or one of another length.
+    ConfigError
+        Another score.
     """
+    if score not in SCORES:
+        raise ConfigError(f"score must be one of {', '.join(SCORES)}, not {score!r}")
     if pattern.n == pattern.m:
         return torch.ones(weight.shape, dtype=torch.bool)
+    if score == "magnitude":
+        return nm_mask(magnitude_score(weight), pattern, plan.granularity, plan.tile_cols)
     if norm is None:
         raise DataError(f"{name}: no calibration statistics; calibrate it or plan it dense")
     if norm.shape != weight.shape[1:]:

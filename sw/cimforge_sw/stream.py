@@ -24,14 +24,13 @@ from cimforge_sw.folders import check_new
 from cimforge_sw.layers import linear_layers, weight_matrix
 from cimforge_sw.models import Model, load_tokenizer, source_folder
 from cimforge_sw.plan import Plan
+from cimforge_sw.prune import SCORES
 from cimforge_sw.skeleton import Skeleton
 from cimforge_sw.stream_work import Progress, StateFiles
 from cimforge_sw.stream_write import BlockWriter
 from cimforge_sw.tokens import Text, batches, encode
 
-__all__ = ["SCORES", "StreamedModel", "layer_shapes", "stream_layers", "stream_prune"]
-
-SCORES = ("wanda", "magnitude")
+__all__ = ["StreamedModel", "layer_shapes", "stream_layers", "stream_prune"]
 
 
 @dataclass(frozen=True, eq=False)

@@ -78,9 +78,7 @@ class BlockWriter:
         pattern = self.patterns[name]
         if pattern.n == pattern.m:
             return
-        if self.score == "magnitude":
-            norm = weight.new_ones(weight.shape[1])
-        weight.mul_(layer_mask(name, weight, pattern, self.plan, norm))
+        weight.mul_(layer_mask(name, weight, pattern, self.plan, norm, self.score))
         check_groups(name, weight, pattern)
 
     def finish(self, source: Path) -> None:

@@ -1,0 +1,108 @@
+"""Pruning with weight update: SparseGPT over a whole model, block by block."""
+
+import copy
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from cimforge.spec.errors import DataError
+from cimforge.spec.pattern import NmPattern
+from cimforge_sw.blocks import Blocks
+from cimforge_sw.layers import linear_layers, watch_inputs, weight_matrix
+from cimforge_sw.models import Model
+from cimforge_sw.plan import Plan
+from cimforge_sw.prune import PrunedModel, check_groups, sparsity
+from cimforge_sw.sparsegpt import GramAccumulator, sparsegpt
+from cimforge_sw.tokens import Text, batches, encode
+
+__all__ = ["prune_with_update"]
+
+
+def prune_with_update(model: Model, plan: Plan, texts: Iterable[Text], *,
+                      max_tokens: int | None = None, batch_tokens: int = 4096,
+                      progress: Callable[[int, int], None] | None = None) -> PrunedModel:
+    """Prune by SparseGPT (arXiv 2301.00774): the weights that stay make up for those that go.
+
+    Blocks are pruned in order. The Gram matrices of a block come from the outputs of the blocks
+    before it as they are then, pruned; they are held for one block at a time.
+
+    Parameters
+    ----------
+    model : Model
+        Stays as it is.
+    plan : Plan
+        Every glob must match a layer.
+    texts : iterable of str or of sequences of int
+        Calibration text.
+    max_tokens, batch_tokens : int
+        As for `calibrate`.
+    progress : callable(done, total), optional
+        Called after each layer.
+
+    Raises
+    ------
+    DataError
+        Unusable texts, NaN activations, a layer that the text never reached, or an unusable Gram
+        matrix; the message names the layer.
+    """
+    module = copy.deepcopy(model.module)
+    layers = linear_layers(module)
+    patterns = plan.resolve(layers)
+    ids = [ids for _, ids in batches(encode(model, texts, max_tokens), batch_tokens)]
+    blocks, masks, done = Blocks(module), dict[str, Tensor](), 0
+    states: list[Tensor | None] = [None] * len(ids)
+    for index in range(max(len(blocks), 1)):
+        names = [name for name in layers if blocks.index_of(name) == index]
+        grams = _grams(blocks, index, {name: layers[name] for name in names}, ids, states)
+        for name in names:
+            masks[name] = _prune_layer(name, weight_matrix(layers[name]), patterns[name], plan,
+                                       grams.pop(name))
+            done += 1
+            if progress is not None:
+                progress(done, len(layers))
+        if index + 1 < len(blocks):
+            states = [blocks.states(part, index + 1, index, state)
+                      for part, state in zip(ids, states, strict=True)]
+    weights = {name: weight_matrix(layer) for name, layer in layers.items()}
+    return PrunedModel(replace(model, module=module), masks, patterns, plan, sparsity(weights))
+
+
+def _grams(blocks: Blocks, index: int, layers: dict[str, torch.nn.Module], ids: list[Tensor],
+           states: list[Tensor | None]) -> dict[str, Tensor]:
+    """Return the Gram matrix of every layer of a block; of all, where no block runs alone."""
+    sums = {name: GramAccumulator(weight_matrix(layer).shape[1]) for name, layer in layers.items()}
+
+    def see(name: str, x: Tensor) -> None:
+        try:
+            sums[name].see(x)
+        except DataError as error:
+            raise DataError(f"{name}: {error}") from error
+
+    with watch_inputs(blocks.module, layers, see):
+        for part, state in zip(ids, states, strict=True):
+            if len(blocks):
+                blocks.states(part, index + 1, index, state)
+            else:
+                blocks.run(part)
+    unreached = [name for name, entry in sums.items() if not entry.tokens]
+    if unreached:
+        raise DataError(f"calibration never reached {len(unreached)} layer(s): "
+                        f"{', '.join(unreached)}; give text that does")
+    return {name: entry.gram for name, entry in sums.items()}
+
+
+def _prune_layer(name: str, weight: Tensor, pattern: NmPattern, plan: Plan,
+                 gram: Tensor) -> Tensor:
+    """Prune and update one layer in place; return its mask."""
+    if pattern.n == pattern.m:
+        return torch.ones(weight.shape, dtype=torch.bool)
+    try:
+        updated, mask = sparsegpt(weight, gram, pattern, granularity=plan.granularity,
+                                  tile_cols=plan.tile_cols)
+    except DataError as error:
+        raise DataError(f"{name}: {error}") from error
+    weight.copy_(updated)
+    check_groups(name, weight, pattern)
+    return mask
