@@ -23,6 +23,16 @@ def pytest_collection_modifyitems(items):
             raise pytest.UsageError("simulation needs " + "; ".join(missing))
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    """Fail what is skipped: a bench that did not run has shown nothing."""
+    report = yield
+    if report.skipped and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"{item.nodeid} was skipped, and nothing here may be: {report.longrepr}"
+    return report
+
+
 @pytest.fixture(scope="session")
 def builds():
     """Folder of the cached builds."""

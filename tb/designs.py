@@ -32,6 +32,9 @@ _VARIANTS = {
                    act_depth=8, max_k=128),
     "tiny_pair": dict(select="pair", sub_macros=4, rows=2, load_rows=1, out_port=2, act_slice=4,
                       max_m=8),
+    # The largest M, N, P and index_share there are.
+    "wide": dict(max_m=16, sub_macros=8, rows=8, cols=4, index_share=4, act_slice=4,
+                 act_port_bits=512, max_k=2048),
     "single": dict(sub_macros=1, rows=1, cols=1, max_m=1, act_port_bits=8, act_depth=2,
                    acc_depth=2, act_slice=1),
 }

@@ -83,9 +83,7 @@ class ErrorBench:
         patterns = {name: stall_pattern(stall, seed, name) for name in streams}
         self.drivers = {name: StreamDriver(streams[name], patterns[name]) for name in INPUTS}
         self.scoreboard = Scoreboard("result beat")
-        lanes = CONFIG.out_port * CONFIG.acc_bits
-        monitor = StreamMonitor(streams["results"], lambda beat: self.scoreboard.observe(
-            beat & (1 << lanes) - 1))
+        monitor = StreamMonitor(streams["results"], lambda beat: self.scoreboard.observe(beat))
         sink = StreamSink(streams["results"], patterns["results"])
         self.bench = Bench(dut, streams.values(), [*self.drivers.values(), monitor, sink])
 
@@ -101,7 +99,8 @@ class ErrorBench:
         weights = layer.program.weights
         weights, acts = (np.concatenate([beats, np.zeros((extra, beats.shape[1]), np.uint8)])
                          for beats in (weights, acts))
-        for beat in pack_results(tile.run(words, weights, acts), CONFIG.acc_bits):
+        results = tile.run(words, weights, acts)
+        for beat in pack_results(results, CONFIG.acc_bits, tile.last):
             self.scoreboard.expect(beat)
         for name, beats in zip(INPUTS, (words, weights, acts), strict=True):
             self.drivers[name].send(beats)

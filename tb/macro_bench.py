@@ -110,6 +110,11 @@ class MacroBench:
             self._expect(self.vectors.read())
         self.fresh = not self.vectors.valid or self.vectors.moves
 
+    @property
+    def in_vector(self) -> bool:
+        """Whether a vector is on the port with some, but not all, of its slices taken."""
+        return self.vectors.valid and self.computing % CONFIG.slices != 0
+
     def reset(self) -> None:
         """Forget the vector on the port and all expectations."""
         self.fresh, self.scoreboard = True, Scoreboard("step")
@@ -205,6 +210,8 @@ async def reset_in_flight(dut):
     await bench.start()
     bench.driver.send([bench.vector(0) for _ in range(9)])
     await bench.bench.idle(7)
+    await bench.bench.run(lambda: bench.in_vector, 100)
+    assert bench.in_vector
     await bench.bench.reset()
     bench.slices = bench.computing = 0
     await bench.bench.run(lambda: not bench.weights.queue, 200)

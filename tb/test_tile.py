@@ -27,7 +27,7 @@ from tb.tile_cases import (
 pytestmark = pytest.mark.verilator
 
 SIZE = "" if os.environ.get("CIMFORGE_FULL_BASELINES") == "1" else "-8x8"
-SMALL = ["tile/tiny", "tile/narrow", "tile/tiny_pair", "tile/single"]
+SMALL = ["tile/tiny", "tile/narrow", "tile/tiny_pair", "tile/single", "tile/wide"]
 REDUCED = [f"tile/{name}{SIZE}" for name in BASELINES]
 FULL = ["tile/default", "tile/serial", "tile/pair"]
 #: No stream waits; all do now and then; the sink is slow; the inputs trickle in.
@@ -70,10 +70,12 @@ def test_every_mode(simulate, config, stalls):
 def test_random_programs(simulate, config, stalls):
     """Programs with banks, strides, sums, modes and requantizers in any legal order."""
     rng = np.random.default_rng(config.slots + len(stalls))
-    small = config.slots <= 64
+    small = config.slots * config.cols <= 256
     count, length = (20, 80) if small else (2, 40)
     length += config.sub_macros * config.cols  # every requantizer is set first
-    simulate([random_program(config, rng, length) for _ in range(count)], stalls=STALLS[stalls])
+    last_rows = max(0, config.act_depth - 16)
+    simulate([random_program(config, rng, length, last_rows if i == 0 else None)
+              for i in range(count)], stalls=STALLS[stalls])
 
 
 @pytest.mark.parametrize("design", [*SMALL, "tile/default", "tile/pair"])
@@ -101,6 +103,18 @@ def test_free_patterns_take_several_steps_of_pair(simulate, config, n, m):
     result, other = simulate([vectors, shared], stalls=0.0)
     assert result.counters["compute"] == vectors.counters["compute"]
     assert other.counters["compute"] == shared.counters["compute"]
+
+
+def test_random_programs_reach_all_of_a_large_buffer():
+    from cimforge.spec.commands import decode
+
+    rng, config = np.random.default_rng(7), config_of("tiny").replace(act_depth=512)
+    rows = [command.row for _ in range(20) for command in
+            decode(random_program(config, rng, 30).words) if isinstance(command, Compute)]
+    assert min(rows) < 50
+    assert max(rows) > 450
+    last = decode(random_program(config, rng, 300, 496).words)
+    assert max(c.row + c.stride * (c.count - 1) for c in last if isinstance(c, Compute)) == 511
 
 
 def test_random_programs_use_what_they_are_for():

@@ -106,7 +106,7 @@ def extremes(config: DcimConfig, mode: Mode, rng) -> list[VectorSet]:
 class _Program:
     """Writes a random legal program: banks, strides, sums and windows in any order."""
 
-    def __init__(self, config: DcimConfig, rng):
+    def __init__(self, config: DcimConfig, rng, base: int | None):
         self.config, self.rng = config, rng
         self.commands: list[Command] = []
         self.weights: list[np.ndarray] = []
@@ -114,7 +114,8 @@ class _Program:
         self.full = [0] * config.weight_banks  # steps of the weights in the bank, 0 if empty
         self.stored: set[int] = set()  # accumulation rows that hold sums
         self.depth = min(config.act_depth, 16)  # loading hundreds of windows takes its time
-        self.load_acts(0, self.depth, config.window_beats)
+        self.base = self.pick(0, config.act_depth - self.depth) if base is None else base
+        self.load_acts(self.base, self.depth, config.window_beats)
 
     def pick(self, low: int, high: int) -> int:
         return int(self.rng.integers(low, high, endpoint=True))
@@ -157,8 +158,8 @@ class _Program:
         elif steps > 1:  # the sums of the earlier steps overwrite them
             self.stored -= rows
         self.commands.append(Compute(
-            bank=bank, n=mode.n, m=mode.m, group=mode.group, row=row, stride=stride, count=count,
-            acc=acc, steps=steps, first=bool(first), last=bool(last),
+            bank=bank, n=mode.n, m=mode.m, group=mode.group, row=self.base + row, stride=stride,
+            count=count, acc=acc, steps=steps, first=bool(first), last=bool(last),
             requantize=bool(self.rng.random() < 0.5), release=bool(release)))
         self.full[bank] *= not release
 
@@ -168,7 +169,7 @@ class _Program:
         if choice < 0.1:
             row = self.pick(0, self.depth - 1)
             count = self.pick(1, min(2, self.depth - row))
-            self.load_acts(row, count, self.pick(1, self.config.window_beats))
+            self.load_acts(self.base + row, count, self.pick(1, self.config.window_beats))
         elif choice < 0.15:
             self.set_requantize(self.pick(0, self.config.sub_macros * self.config.cols - 1))
         elif choice < 0.2:
@@ -179,9 +180,12 @@ class _Program:
             self.load_weights(bank)
 
 
-def random_program(config: DcimConfig, rng, length: int) -> VectorSet:
-    """Return a random legal program, most of which no compiler would write."""
-    program = _Program(config, rng)
+def random_program(config: DcimConfig, rng, length: int, base: int | None = None) -> VectorSet:
+    """Return a random legal program, most of which no compiler would write.
+
+    Its windows are 16 rows of the buffer, or all there are, from ``base`` on: anywhere if None.
+    """
+    program = _Program(config, rng, base)
     for output in range(config.sub_macros * config.cols):
         program.set_requantize(output)
     while len(program.commands) < length or True not in (
