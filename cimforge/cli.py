@@ -134,7 +134,7 @@ def vectors(program: Annotated[Path, typer.Argument(help="Folder written by comp
 
 @app.command()
 def bench(config: _Config = "default", out: _Out = Path("reports")) -> None:
-    """Measure simulation speed, side by side, into reports/bench.json."""
+    """Measure simulation speed and the cost of free patterns, side by side, into bench.json."""
     from cimforge.bench import run_bench
 
     typer.echo(run_bench(config, out), nl=False)

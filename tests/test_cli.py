@@ -166,6 +166,15 @@ def test_rtl_that_differs_is_1_and_a_broken_simulation_2(program, monkeypatch, c
         fail(AssertionError("a bug"))
 
 
+def test_a_full_disk_is_one_message(program, monkeypatch, capsys):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device", "some/file")
+    monkeypatch.setattr(sim_layers, "simulate_layers", full)
+    assert main(monkeypatch, "sim", program, "--backend", "cocotb") == 2
+    assert capsys.readouterr().err.endswith(
+        "cimforge: [Errno 28] No space left on device: 'some/file'\n")
+
+
 @pytest.mark.parametrize(("options", "message"), [
     (["sim", "--seed", "-1"], "'--seed'.*greater than or equal to 0|'--seed'.*x>=0"),
     (["vectors", "--out", "v", "--seed", "-1"], "'--seed'"),
