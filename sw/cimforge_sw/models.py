@@ -21,6 +21,7 @@ from cimforge.spec.errors import DataError
 from cimforge_sw.checkpoint import PACKED, check_folder, checkpoint_digest
 from cimforge_sw.layers import linear_layers, weight_matrix
 from cimforge_sw.packed_file import read_packed
+from cimforge_sw.zoo import zoo_folder, zoo_names
 
 __all__ = ["EMBEDDED_MODEL", "LOAD_ERRORS", "Model", "linear_layers", "load_model",
            "load_tokenizer", "model_class", "model_from", "quiet", "source_folder",
@@ -97,6 +98,8 @@ def source_folder(source: str, offline: bool = False) -> Path:
         return Path(source)
     if source == EMBEDDED_MODEL:
         return _embedded_folder()
+    if source in zoo_names():
+        return zoo_folder(source)
     if _HUB_ID.fullmatch(source):
         return _hub_folder(source, offline)
     return Path(source)
@@ -199,7 +202,7 @@ def load_model(source: str | Path, *, offline: bool = False) -> Model:
     source : str or Path
         A local folder (``config.json`` and ``model.safetensors``, sharded or not, or the packed
         file of `save_packed`, whose removed weights come back as 0); the name
-        ``all-MiniLM-L6-v2``, which an installed package ships; or a hub id ``owner/name``.
+        ``all-MiniLM-L6-v2``, which an installed package ships; a model of the zoo; or a hub id ``owner/name``.
     offline : bool
         Take a hub id from the local cache only. Folders and the embedded model never need network.
 

@@ -15,6 +15,6 @@ def zoo_names() -> list[str]:
     return sorted(path.name for path in _root().glob("*") if (path / "config.json").is_file())
 
 
-def zoo_folder(name: str) -> Path | None:
-    """Return the checkpoint folder of a model of the zoo; None where there is none of that name."""
-    return _root() / name if name in zoo_names() else None
+def zoo_folder(name: str) -> Path:
+    """Return the checkpoint folder of one of `zoo_names`."""
+    return _root() / name

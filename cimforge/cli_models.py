@@ -1,0 +1,85 @@
+"""Commands that work on models: select and prune, fronts, the accuracy table, the zoo."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = ["register"]
+
+_Model = Annotated[str, typer.Argument(help="Checkpoint folder, hub id, or a name such as "
+                                       "all-MiniLM-L6-v2 or stdlib-llama.")]
+_Config = Annotated[str, typer.Option("--config", help="Preset or YAML file: candidates, cycles.")]
+_Calib = Annotated[Path | None, typer.Option(help="Text file, a text per line.")]
+_Exclude = Annotated[list[str] | None, typer.Option(help="Glob of layers that stay dense.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module to the command line."""
+    for command in (prune, front, accuracy, train):
+        app.command()(command)
+
+
+def prune(model: _Model, sparsity: Annotated[float, typer.Option(help="Least share pruned.")] = 0.5,
+          method: Annotated[str, typer.Option(help="uniform, owl, flow or flow-x.")] = "flow-x",
+          mode: Annotated[str, typer.Option(help="flow: latency or accuracy.")] = "balanced",
+          config: _Config = "default",
+          max_cycles: Annotated[float | None, typer.Option(help="flow-x: limit.")] = None,
+          exclude: _Exclude = None, calib: _Calib = None,
+          packed: Annotated[bool, typer.Option(help="Packed N:M safetensors.")] = False,
+          out: Annotated[Path, typer.Option(help="New folder, or one to go on in.")] = Path(
+              "runs/pruned")) -> None:
+    """Select N:M per layer, prune, save checkpoint, plan and picture; goes on if interrupted."""
+    from cimforge.pruning import run_prune
+
+    path = run_prune(model, out, _texts(model, calib), method=method, sparsity=sparsity, mode=mode,
+                     config_name=config, max_cycles=max_cycles, exclude=exclude or (),
+                     packed=packed)
+    typer.echo(f"{path}, {path.with_name('plan.svg')}, {path.with_name('checkpoint')}")
+
+
+def front(model: _Model, config: _Config = "default", exclude: _Exclude = None,
+          calib: _Calib = None,
+          out: Annotated[Path, typer.Option(help="Folder of the picture.")] = Path("runs/front")
+          ) -> None:
+    """Draw the Pareto front of accuracy against latency; goes on if interrupted."""
+    from cimforge.pruning import run_front
+
+    typer.echo(run_front(model, out, _texts(model, calib), config_name=config,
+                         exclude=exclude or ()))
+
+
+def accuracy(out: Annotated[Path, typer.Option(help="Folder of the report.")] = Path("reports"),
+             cells: Annotated[Path, typer.Option(help="Folder of the cells' results.")] = Path(
+                 "build/accuracy"),
+             model: Annotated[list[str] | None, typer.Option(help="Only these.")] = None,
+             seed: Annotated[list[int] | None, typer.Option(min=0, help="Only these.")] = None
+             ) -> None:
+    """Measure the accuracy table; takes hours, and goes on where it was interrupted."""
+    from cimforge.accuracy import run_accuracy
+    from cimforge.accuracy.cells import MODELS, SEEDS
+
+    typer.echo(run_accuracy(out, cells, tuple(model or MODELS), tuple(seed or SEEDS)))
+
+
+def train(name: Annotated[str, typer.Argument(help="stdlib-llama or stdlib-mamba.")],
+          out: Annotated[Path, typer.Option(help="Folder of the checkpoint.")]) -> None:
+    """Train a model of the zoo; under an hour on two cores, and goes on if interrupted."""
+    from cimforge.report.progress import progress
+    from cimforge_sw.zoo.train import train as run
+
+    with progress() as bars, bars.task(f"train {name}", None) as bar:
+        record = run(name, out, bar.of)
+    typer.echo(f"{out}: {record['bits_per_byte']['test']:.3f} bits per byte on held-out files")
+
+
+def _texts(model: str, calib: Path | None) -> list[str]:
+    """Return the texts of a file, or what is built in for the model."""
+    if calib is not None:
+        from cimforge.cli import text_lines
+        return text_lines(calib)
+    if model.startswith("stdlib-"):
+        from cimforge_sw.zoo.text import calibration_spans
+        return calibration_spans(24, seed=0)
+    from cimforge_sw.sentences import calibration_sentences
+    return calibration_sentences()

@@ -1,0 +1,111 @@
+"""The zoo's text, training that goes on after an interruption, and bits per byte."""
+
+import math
+
+import pytest
+import torch
+
+from cimforge.spec.errors import DataError
+from cimforge_sw.evaluate import bits_per_byte
+from cimforge_sw.models import load_model
+from cimforge_sw.zoo import recipes, train
+from cimforge_sw.zoo.corpus import load_corpus
+from cimforge_sw.zoo.text import calibration_spans, held_out_spans
+
+
+@pytest.fixture
+def sources(tmp_path):
+    """Return a folder of sources that is small and has all three parts."""
+    folder = tmp_path / "lib"
+    (folder / "test").mkdir(parents=True)
+    for index in range(60):
+        (folder / f"module_{index}.py").write_text(
+            "".join(f"def function_{index}_{line}(value):\n    return value + {line}\n\n"
+                    for line in range(20)))
+    (folder / "test" / "left_out.py").write_text("import unittest\n")
+    return folder
+
+
+def test_every_file_is_in_one_part_and_names_alone_decide(sources):
+    corpus = load_corpus(sources)
+    files = corpus.train + corpus.validation + corpus.test
+    assert len(files) == len(set(files)) == 60
+    assert not any("unittest" in text for text in files)
+    (sources / "module_3.py").write_text("changed = True\n")
+    again = load_corpus(sources)
+    assert again.digest != corpus.digest
+    assert [len(part) for part in (again.train, again.test)] == [
+        len(part) for part in (corpus.train, corpus.test)]
+    with pytest.raises(DataError, match="expected the sources of a Python standard library"):
+        load_corpus(sources / "test")
+
+
+def test_spans_are_of_their_part_and_follow_the_seed():
+    corpus = load_corpus()
+    spans = calibration_spans(5, seed=1)
+    assert spans == calibration_spans(5, seed=1) != calibration_spans(5, seed=2)
+    assert all(any(span in text for text in corpus.train) for span in spans)
+    assert all(any(span in text for text in corpus.test) for span in held_out_spans())
+    assert len(held_out_spans()) == len(corpus.test)
+
+
+@pytest.fixture
+def tiny_recipe(sources, monkeypatch):
+    """Make training take seconds: three steps of a tiny model on few sources."""
+    from transformers import LlamaConfig
+
+    small = recipes.Recipe("tiny", LlamaConfig(
+        vocab_size=300, bos_token_id=0, eos_token_id=0, pad_token_id=0, hidden_size=16,
+        intermediate_size=32, num_hidden_layers=1, num_attention_heads=2,
+        max_position_embeddings=256, tie_word_embeddings=True), steps=6, batch=2, rate=1e-2,
+        decay=0.1)
+    monkeypatch.setitem(recipes.RECIPES, "tiny", small)
+    monkeypatch.setattr(train, "VOCABULARY", 300)
+    monkeypatch.setattr(train, "_CHECK_EVERY", 2)
+    corpus = load_corpus(sources)
+    monkeypatch.setattr(train, "load_corpus", lambda: corpus)
+    return corpus
+
+
+def test_an_interrupted_training_ends_with_the_same_weights(tiny_recipe, tmp_path):
+    def interrupt(done, _total):
+        if done == 5:
+            raise KeyboardInterrupt
+
+    whole = train.train("tiny", tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        train.train("tiny", tmp_path / "halves", interrupt)
+    again = train.train("tiny", tmp_path / "halves")
+    assert again["bits_per_byte"] == pytest.approx(whole["bits_per_byte"], rel=1e-3)
+    assert [point["step"] for point in again["curve"]] == [2, 4, 6]
+    assert not (tmp_path / "halves" / "state.safetensors").exists()
+    models = [load_model(tmp_path / name).module.state_dict() for name in ("whole", "halves")]
+    for name, tensor in models[0].items():
+        torch.testing.assert_close(tensor, models[1][name], rtol=0, atol=2e-3)
+
+
+def test_a_trained_checkpoint_says_what_its_record_says(tiny_recipe, tmp_path):
+    record = train.train("tiny", tmp_path / "model")
+    model = load_model(tmp_path / "model")
+    measured = bits_per_byte(model, tiny_recipe.test)
+    # The record runs all files together; here each starts anew. Weights were rounded to float16.
+    assert measured == pytest.approx(record["bits_per_byte"]["test"], rel=0.05)
+    uniform = math.log2(300) * sum(
+        len(row) - 1 for row in model.tokenizer(list(tiny_recipe.test))["input_ids"])
+    assert measured < 1.1 * uniform / sum(len(text) for text in tiny_recipe.test)
+
+
+def test_bits_per_byte_of_a_model_that_knows_nothing(tiny_recipe, tmp_path):
+    train.train("tiny", tmp_path / "model")
+    model = load_model(tmp_path / "model")
+    for parameter in model.module.parameters():
+        parameter.zero_()
+    text = tiny_recipe.test[0]
+    tokens = len(model.tokenizer(text)["input_ids"])
+    assert bits_per_byte(model, [text]) == pytest.approx(
+        tokens * math.log2(300) / len(text.encode()), rel=1e-5)
+    with pytest.raises(DataError, match="at least one text"):
+        bits_per_byte(model, [])
+    encoder = load_model("all-MiniLM-L6-v2")
+    with pytest.raises(DataError, match="predicts no next tokens"):
+        bits_per_byte(encoder, ["some text here"])
