@@ -202,7 +202,8 @@ def load_model(source: str | Path, *, offline: bool = False) -> Model:
     source : str or Path
         A local folder (``config.json`` and ``model.safetensors``, sharded or not, or the packed
         file of `save_packed`, whose removed weights come back as 0); the name
-        ``all-MiniLM-L6-v2``, which an installed package ships; a model of the zoo; or a hub id ``owner/name``.
+        ``all-MiniLM-L6-v2``, which an installed package ships; a model of the zoo, such as
+        ``stdlib-llama``; or a hub id ``owner/name``.
     offline : bool
         Take a hub id from the local cache only. Folders and the embedded model never need network.
 
