@@ -12,7 +12,7 @@ import typer
 
 from cimforge.spec.errors import CimforgeError
 
-__all__ = ["app", "main"]
+__all__ = ["app", "main", "text_lines"]
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False,
                   help="From a sparse language model to verified compute-in-memory hardware.")
@@ -71,7 +71,7 @@ def compile(model: Annotated[str, typer.Argument(help="Checkpoint folder, hub id
 
     tile = cf.load_config(config)
     chosen = cf.Plan.load(plan) if plan.endswith((".yaml", ".yml")) else cf.Plan.uniform(plan)
-    texts = calibration_sentences() if calib is None else _lines(calib)
+    texts = calibration_sentences() if calib is None else text_lines(calib)
     check_writable(out)
     with progress() as bars:
         with bars.task("load model", 1):
@@ -159,8 +159,8 @@ def _random_inputs(program, pattern: str, seed: int):
         yield name, rng.integers(-limit, limit, (layer.tokens, layer.inputs), dtype=np.int8)
 
 
-def _lines(path: Path) -> list[str]:
-    """Return the texts of a file, one a line."""
+def text_lines(path: Path) -> list[str]:
+    """Return the texts of a file, one a line; a file that is no text is a DataError."""
     from cimforge.spec.errors import DataError
     from cimforge.spec.files import read_bytes
 
