@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from cimforge.spec.bits import bits_of, bytes_of
+from cimforge.spec.commands import Opcode
 from cimforge.spec.config import DcimConfig
 from cimforge.spec.errors import DataError
 from cimforge_verif.compare import Mismatch
@@ -21,7 +22,8 @@ CONFIG = DcimConfig(sub_macros=1, rows=2, cols=4, max_m=1, acc_bits=24, max_k=16
                     act_port_bits=96, act_depth=4, acc_depth=4)
 COMMANDS, WEIGHTS, BEATS = 3, 5, 40
 
-# FAULT is the value of the first command word: 0 none, 1 lost beat, 2 surplus beat, 3 error.
+# The first command word is a fault: 0 none, 1 lost beat, 2 surplus beat, 3 error, 4 stalls of the
+# results are not counted.
 VERILOG = f"""
 module dcim_tile(clk, rst, clear, commands__payload, commands__valid, commands__ready,
     weights__payload, weights__valid, weights__ready, acts__payload, acts__valid, acts__ready,
@@ -41,13 +43,18 @@ module dcim_tile(clk, rst, clear, commands__payload, commands__valid, commands__
   reg [31:0] cycles, weights, acts, stall;
   reg [7:0] fault;
   reg [95:0] data;
-  reg full, started, again;
-  assign commands__ready = 1'b1;
-  assign weights__ready = 1'b1;
-  assign acts__ready = started & (~full | results__ready) & ~again;
+  reg full, started, again, holds, over;
+  wire accept = commands__valid & commands__ready;
+  wire ends = holds & commands__ready;
+  wire waits = (started & commands__ready & ~commands__valid & ~ends)
+    | (weights__ready & ~weights__valid) | (acts__ready & ~acts__valid)
+    | (results__valid & ~results__ready & fault != 4);
+  assign commands__ready = ~holds | (acts == {BEATS} & ~full);
+  assign weights__ready = weights != {WEIGHTS};
+  assign acts__ready = started & acts != {BEATS} & (~full | results__ready) & ~again;
   assign results__valid = full;
   assign results__payload = {{acts[0], data}};
-  assign busy = full;
+  assign busy = full | holds;
   assign error = fault == 3 ? 4'd2 : 4'd0;
   assign error_position = 32'd1;
   assign counters__cycles = cycles;
@@ -60,18 +67,20 @@ module dcim_tile(clk, rst, clear, commands__payload, commands__valid, commands__
   always @(posedge clk)
     if (rst) begin
       cycles <= 0; weights <= 0; acts <= 0; stall <= 0;
-      fault <= 0; full <= 0; started <= 0; again <= 0; data <= 0;
+      fault <= 0; full <= 0; started <= 0; again <= 0; data <= 0; holds <= 0; over <= 0;
     end else begin
       if (commands__valid & ~started) begin
         started <= 1; fault <= commands__payload[7:0];
       end
       if ((started | commands__valid) & acts != {BEATS}) begin
         cycles <= cycles + 1;
-        if (started & ~(acts__valid & acts__ready)) stall <= stall + 1;
       end
-      if (weights__valid) weights <= weights + 1;
+      if (accept) holds <= commands__payload[3:0] == 6; else if (ends) holds <= 0;
+      if (ends) over <= 1;
+      if (((started & ~over) | accept) & waits) stall <= stall + 1;
+      if (weights__valid & weights__ready) weights <= weights + 1;
       if (again & results__ready) again <= 0;
-      else if (acts__ready) begin
+      else if (acts__ready | (full & results__ready)) begin
         full <= acts__valid & ~(fault == 1 & acts == 3);
         again <= acts__valid & fault == 2 & acts == {BEATS - 1};
       end
@@ -91,7 +100,7 @@ def vectors(name="first", fault=0, seed=1, wrong=False, flag=None, **counters):
     if flag is not None:
         last[flag] ^= 1
     words = np.zeros((COMMANDS, 16), np.uint8)
-    words[0, 0] = fault
+    words[0, 0], words[-1, 0] = fault, Opcode.END
     weights = rng.integers(0, 1, (WEIGHTS, -(-CONFIG.weight_beat_bits // 8))).astype(np.uint8)
     expected = {"cycles": BEATS + 1, "load_weights": WEIGHTS, "load_acts": BEATS}
     return VectorSet(config=CONFIG, layer=name, words=words, weights=weights, acts=acts,
@@ -137,6 +146,12 @@ def test_what_is_wrong_is_named(arguments, message):
         simulate(vectors("good"), vectors("bad", **arguments))
     assert "layer bad, cycle " in str(error.value)
     assert message in str(error.value)
+
+
+@pytest.mark.verilator
+def test_a_stall_that_is_not_counted_is_found():
+    with pytest.raises(Mismatch, match=r"layer bad.*: counter stall: expected \d+, got \d+;"):
+        simulate(vectors("good"), vectors("bad", fault=4), stalls=0.3, seed=3)
 
 
 @pytest.mark.verilator

@@ -15,7 +15,7 @@ from cimforge.spec.mode import Mode
 __all__ = ["LayerProgram", "Program", "check_layer_name"]
 
 
-def check_layer_name(name: str) -> None:
+def check_layer_name(name: object) -> None:
     """Refuse a name that, as a path, would lead out of the folder in which files are named by it.
 
     Raises

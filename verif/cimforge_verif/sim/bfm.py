@@ -85,6 +85,10 @@ class Stream:
         self.valid = self._valid.get() == 1
         self.ready = self.moves = self.valid and self._ready.get() == 1
 
+    def is_ready(self) -> bool:
+        """Look at ready of this edge whether or not there is a beat."""
+        return self._ready.get() == 1
+
     def read(self) -> int:
         """Return the payload of this edge as an unsigned integer."""
         return int(self.payload.value)

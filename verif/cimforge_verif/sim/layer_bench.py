@@ -7,7 +7,7 @@ import time
 import cocotb
 import numpy as np
 
-from cimforge.spec.commands import ErrorCode
+from cimforge.spec.commands import ErrorCode, Opcode
 from cimforge_verif.compare import Mismatch, assert_equal
 from cimforge_verif.sim.bfm import Bench, Stream, StreamDriver, StreamMonitor, StreamSink
 from cimforge_verif.sim.jobs import (
@@ -19,6 +19,7 @@ from cimforge_verif.sim.jobs import (
     pack_results,
     unpack_results,
 )
+from cimforge_verif.sim.stall_model import Handshake, StallModel
 from cimforge_verif.sim.stalls import stall_pattern
 from cimforge_verif.vectors import VectorSet
 
@@ -67,6 +68,26 @@ class ResultChecker:
         return unpack_results(self.seen, *self._shape)
 
 
+class StallWatch:
+    """Feeds :class:`StallModel` with what the ports did at every edge."""
+
+    def __init__(self, streams: dict[str, Stream]):
+        self.model = StallModel()
+        self._streams = [streams[name] for name in ("commands", "weights", "acts", "results")]
+
+    def edge(self) -> None:
+        """Take one cycle."""
+        commands, weights, acts, results = (
+            Handshake(stream.valid, stream.is_ready()) for stream in self._streams)
+        offered = self._streams[0]
+        self.model.step(commands, weights, acts, results,
+                        is_end=offered.moves and offered.read() % 16 == Opcode.END)
+
+    def reset(self) -> None:
+        """Count from zero."""
+        self.model.reset()
+
+
 class Progress:
     """Writes how far the bench is, a few times a second."""
 
@@ -95,7 +116,10 @@ class TileBench:
         self.drivers = {name: StreamDriver(streams[name], stalls[name]) for name in _INPUTS}
         monitor = StreamMonitor(streams["results"], self.checker.observe)
         sink = StreamSink(streams["results"], stalls["results"])
-        self.bench = Bench(dut, streams.values(), [*self.drivers.values(), monitor, sink])
+        self.watch = StallWatch(streams)
+        # Where nothing waits there is nothing to watch, and looking takes time.
+        agents = [self.watch] if any(job.stalls.values()) else []
+        self.bench = Bench(dut, streams.values(), [*agents, *self.drivers.values(), monitor, sink])
 
     async def layer(self, index: int, vectors: VectorSet, limit: int) -> None:
         """Run one layer from reset; raises AssertionError at the first thing that is wrong."""
@@ -135,7 +159,8 @@ class TileBench:
             assert driver.done, f"only {driver.sent} {name} were taken"
         if self.job.counters:
             stalled = any(self.job.stalls.values())
-            errors = counter_errors(counters, vectors.counters, stalled)
+            errors = counter_errors(
+                counters, {**vectors.counters, "stall": self.watch.model.count}, stalled)
             assert not errors, "; ".join(errors)
 
 

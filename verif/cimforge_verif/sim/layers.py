@@ -58,7 +58,7 @@ def simulate_layers(config: DcimConfig, rtl: Sequence[Path] | Mapping[str, str],
     seed : int
         Of the stalls.
     counters : bool
-        Compare the tile's counters with those of the vectors, too.
+        Compare the tile's counters with those of the vectors, and ``stall`` with the ports, too.
     timeout_s : float, optional
         Wall-clock limit of the whole simulation; default: from the cycles it may take.
     lean, arguments
