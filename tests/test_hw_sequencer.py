@@ -120,13 +120,14 @@ def test_what_the_engine_gets(command, port, expected):
     run(bench, PAIR if pair else BASE)
 
 
-def test_set_requantize_reaches_the_drain():
+@pytest.mark.parametrize("bias", [-5, -1 << 31, (1 << 31) - 2])
+def test_set_requantize_reaches_the_drain(bias):
     async def bench(b):
-        await b.send([SetRequantize(output=3, bias=-5, multiplier=65535, shift=47)])
+        await b.send([SetRequantize(output=3, bias=bias, multiplier=65535, shift=47)])
         write = b.dut.set_requantize
         assert (peek(b.ctx, write.en), peek(b.ctx, write.output)) == (1, 3)
         parameters = b.ctx.get(write.parameters)
-        assert (parameters.bias, parameters.multiplier, parameters.shift) == (-5, 65535, 47)
+        assert (parameters.bias, parameters.multiplier, parameters.shift) == (bias, 65535, 47)
 
     run(bench)
 
