@@ -21,7 +21,8 @@ from cimforge.spec.mode import Mode
 from cimforge_hw.dcim.issue import Issue
 
 TIMED = [BASE, BASE.replace(acc_depth=1 << 12), BASE.replace(act_slice=2),
-         BASE.replace(out_port=1), SMALLEST, PAIR.replace(cols=4), PAIR.replace(cols=4, act_slice=4, out_port=1)]
+         BASE.replace(out_port=1), SMALLEST, PAIR.replace(cols=4),
+         PAIR.replace(cols=4, act_slice=4, out_port=1)]
 
 
 @dataclass(frozen=True, kw_only=True)
