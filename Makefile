@@ -10,7 +10,7 @@ BOOTSTRAP := @$(PYTHON) scripts/bootstrap.py
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: demo test lint verilog sim bench apt clean help
+.PHONY: demo test lint verilog sim bench accuracy apt clean help
 
 demo: ## prune, compile, generate, simulate and report on the embedded model
 	$(BOOTSTRAP) demo
@@ -38,6 +38,10 @@ sim: ## cocotb regressions on Verilator
 bench: ## the measured comparisons
 	$(BOOTSTRAP) bench
 	$(VENV)/python -m cimforge bench --config $(CONFIG)
+
+accuracy: ## the accuracy table of pruning; hours, and goes on if interrupted
+	$(BOOTSTRAP) accuracy
+	$(VENV)/python -m cimforge accuracy --cells $(BUILD)/accuracy
 
 apt: ## Debian's synthesis and second-opinion tools (root; optional)
 	@sh scripts/apt.sh

@@ -42,17 +42,23 @@ from cimforge.spec.yaml_config import load_config
 if TYPE_CHECKING:
     from cimforge_sw.calibration import calibrate
     from cimforge_sw.compile import Estimate, retarget
-    from cimforge_sw.evaluate import cosine_to
+    from cimforge_sw.evaluate import bits_per_byte, cosine_to
     from cimforge_sw.models import load_model
+    from cimforge_sw.packed import load_packed, save_packed, save_pruned
     from cimforge_sw.plan import Plan
     from cimforge_sw.prune import prune
     from cimforge_sw.quantize import capture_inputs, quantize
+    from cimforge_sw.selection import flow, flow_x
+    from cimforge_sw.stream import stream_prune
+    from cimforge_sw.update import prune_with_update
     from cimforge_verif.vectors import VectorSet
 
 __all__ = [
-    "Plan", "SimulationResult", "calibrate", "capture_inputs", "compile", "cosine_to", "estimate",
-    "load_config", "load_model", "load_program", "load_vectors", "prune", "quantize", "retarget",
-    "save_program", "simulate", "simulate_many", "vectors", "verilog",
+    "Plan", "SimulationResult", "bits_per_byte", "calibrate", "capture_inputs", "compile",
+    "cosine_to", "estimate", "flow", "flow_x", "load_config", "load_model", "load_packed",
+    "load_program", "load_vectors", "prune", "prune_with_update", "quantize", "retarget",
+    "save_packed", "save_program", "save_pruned", "simulate", "simulate_many", "stream_prune",
+    "vectors", "verilog",
 ]
 
 BACKENDS = ("golden", "cocotb")
@@ -61,7 +67,11 @@ BACKENDS = ("golden", "cocotb")
 _SOFTWARE = {
     "Plan": "cimforge_sw.plan", "calibrate": "cimforge_sw.calibration",
     "capture_inputs": "cimforge_sw.quantize", "cosine_to": "cimforge_sw.evaluate",
-    "load_model": "cimforge_sw.models", "prune": "cimforge_sw.prune",
+    "bits_per_byte": "cimforge_sw.evaluate", "flow": "cimforge_sw.selection",
+    "flow_x": "cimforge_sw.selection", "load_model": "cimforge_sw.models",
+    "load_packed": "cimforge_sw.packed", "prune": "cimforge_sw.prune",
+    "prune_with_update": "cimforge_sw.update", "save_packed": "cimforge_sw.packed",
+    "save_pruned": "cimforge_sw.packed", "stream_prune": "cimforge_sw.stream",
     "quantize": "cimforge_sw.quantize", "retarget": "cimforge_sw.compile",
 }
 

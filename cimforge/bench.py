@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 import cimforge as cf
+from cimforge.bench_flow import run_bench_flow
 from cimforge.report.records import write_records
 from cimforge.spec.config import DcimConfig
 from cimforge.spec.files import check_writable
@@ -118,4 +119,4 @@ def run_bench(config_name: str, out: Path) -> str:
                   [dict(zip(fields, row, strict=True)) for row in rows])
     return "".join(f"{what:32} {value:12.1f} {unit:9}" + (
         "" if ratio is None else f" against {baseline:10.1f} of {against}: {ratio:.2f}x") + "\n"
-        for what, _, value, unit, baseline, ratio, against in rows)
+        for what, _, value, unit, baseline, ratio, against in rows) + run_bench_flow(out)

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from cimforge.cli_models import register
 from cimforge.spec.errors import CimforgeError
 
 __all__ = ["app", "main", "text_lines"]
@@ -23,11 +24,13 @@ _INTERRUPTED = 130  # as a shell reports a program that SIGINT ended
 
 
 @app.command()
-def demo(config: _Config = "default", out: _Out = Path("build/demo")) -> None:
+def demo(config: _Config = "default", out: _Out = Path("build/demo"),
+         plan: Annotated[Path | None, typer.Option(help="YAML plan, not the mixed one.")] = None
+         ) -> None:
     """Prune, compile, generate, simulate and report the embedded model."""
-    from cimforge.demo import run_demo
+    from cimforge.demo import PLAN, run_demo
 
-    path = run_demo(config, out)
+    path = run_demo(config, out, plan=plan or PLAN)
     typer.echo(path.read_text(), nl=False)
     typer.echo(f"\nreport: {path} and {path.with_suffix('.json')}")
 
@@ -176,6 +179,9 @@ def text_lines(path: Path) -> list[str]:
     if not lines:
         raise DataError(f"{path}: expected a text per line, but it has none")
     return lines
+
+
+register(app)
 
 
 def main() -> int:

@@ -38,7 +38,7 @@ class _Clock:
         self.seconds[name] = round(time.perf_counter() - start, 2)
 
 
-def run_demo(config_name: str, out: Path, rtl: bool = True) -> Path:
+def run_demo(config_name: str, out: Path, rtl: bool = True, plan: Path = PLAN) -> Path:
     """Run everything and return the path of the report.
 
     Parameters
@@ -49,6 +49,8 @@ def run_demo(config_name: str, out: Path, rtl: bool = True) -> Path:
         Folder of the report.
     rtl : bool
         Simulate the layers of :data:`RTL_LAYERS`.
+    plan : Path
+        Which N:M each layer gets, as YAML.
 
     Raises
     ------
@@ -58,13 +60,13 @@ def run_demo(config_name: str, out: Path, rtl: bool = True) -> Path:
     AssertionError
         At the first results that differ, naming the layer and the first differing position.
     """
-    config, clock = cf.load_config(config_name), _Clock()
+    config, chosen, clock = cf.load_config(config_name), cf.Plan.load(plan), _Clock()
     check_writable(out)
     if rtl:
         from cimforge_verif.sim.toolchain import toolchain
         toolchain()  # a missing compiler is found now and not after the pruning
     with progress() as bars:
-        model, quantized, accuracy = _software(bars, clock, config)
+        model, quantized, accuracy = _software(bars, clock, config, chosen)
         with clock.stage("compile"), bars.task("compile", None) as bar:
             program = cf.compile(quantized, config, TOKENS, progress=bar.of)
             cf.save_program(program, out / "program")
@@ -77,12 +79,12 @@ def run_demo(config_name: str, out: Path, rtl: bool = True) -> Path:
     return write_demo_report(out, program, records, accuracy, clock.seconds, model.name)
 
 
-def _software(bars: Progress, clock: _Clock, config: DcimConfig):
+def _software(bars: Progress, clock: _Clock, config: DcimConfig, plan: "cf.Plan"):
     """Load, calibrate, prune and quantize; return the quantized model and its scores."""
     from cimforge_sw.sentences import calibration_sentences, held_out_sentences
 
     with clock.stage("load"), bars.task("load model", 1):
-        model, plan = cf.load_model(MODEL), cf.Plan.load(PLAN)
+        model = cf.load_model(MODEL)
         check_fit(model, plan, config, TOKENS)
     with clock.stage("calibrate"), bars.task("calibrate", None) as bar:
         stats = cf.calibrate(model, calibration_sentences(), progress=bar.of)

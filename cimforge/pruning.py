@@ -8,7 +8,7 @@ from typing import Any
 import cimforge as cf
 from cimforge.report.plots import plot_pareto, plot_plan
 from cimforge.report.progress import progress
-from cimforge.spec.files import write_atomic
+from cimforge.spec.files import check_writable, write_atomic
 
 __all__ = ["FRONT", "run_front", "run_prune"]
 
@@ -60,8 +60,11 @@ def run_prune(source: str, out: Path, texts: Sequence[str], *, method: str = "fl
     Path
         The plan.
     """
+    from cimforge_sw.folders import check_new
     from cimforge_sw.packed import save_packed, save_pruned
 
+    check_writable(out)
+    check_new(out / "checkpoint")
     with progress() as bars:
         selector = _selector(bars, source, config_name, texts, exclude, scored)
         with bars.task(f"select ({method})", None) as bar:
@@ -99,6 +102,7 @@ def run_front(source: str, out: Path, texts: Sequence[str], *,
     """
     from cimforge_sw.objective import Objective
 
+    check_writable(out)
     half = len(texts) // 2
     path = out / "pareto.json"
     points = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []

