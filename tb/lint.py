@@ -9,7 +9,7 @@ from cimforge_verif.sim.toolchain import toolchain
 
 __all__ = ["iverilog_errors", "slang_errors", "verilator_warnings", "yosys_errors"]
 
-# What Amaranth and Yosys write by design (04-toolchain.md); anything else is a defect.
+# What Amaranth and Yosys write by design (CONTRIBUTING.md); anything else is a defect.
 _WAIVED = ("CASEINCOMPLETE", "WIDTHEXPAND", "WIDTHTRUNC", "PROCASSINIT", "DECLFILENAME")
 # Yosys keeps a wire for every name that Amaranth gave a net, read or not. An unused *port* or
 # register is a defect, unless it is here.

@@ -10,7 +10,7 @@ from tb.designs import BASELINES, verilog
 from tb.lint import iverilog_errors, slang_errors, verilator_warnings, yosys_errors
 
 TOP = "dcim_tile"
-SMALL = ["tile/tiny", "tile/narrow", "tile/tiny_pair", "tile/single"]
+SMALL = ["tile/tiny", "tile/narrow", "tile/tiny_pair", "tile/single", "tile/wide"]
 REDUCED = [f"tile/{name}-8x8" for name in BASELINES]
 FULL = ["tile/default", "tile/serial", "tile/pair"]
 EVERY = [*SMALL, *REDUCED, *FULL]
