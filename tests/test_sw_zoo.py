@@ -77,6 +77,7 @@ def test_an_interrupted_training_ends_with_the_same_weights(tiny_recipe, tmp_pat
         train.train("tiny", tmp_path / "halves", interrupt)
     again = train.train("tiny", tmp_path / "halves")
     assert again["bits_per_byte"] == pytest.approx(whole["bits_per_byte"], rel=1e-3)
+    assert 0 < again["bits_per_byte"]["xz"] < 8
     assert [point["step"] for point in again["curve"]] == [2, 4, 6]
     assert not (tmp_path / "halves" / "state.safetensors").exists()
     models = [load_model(tmp_path / name).module.state_dict() for name in ("whole", "halves")]

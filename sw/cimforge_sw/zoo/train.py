@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedTokenizerFast
 
 from cimforge.spec.files import write_atomic
-from cimforge_sw.zoo.corpus import Corpus, load_corpus
+from cimforge_sw.zoo.corpus import Corpus, compressed_bits_per_byte, load_corpus
 from cimforge_sw.zoo.recipes import CONTEXT, END_OF_FILE, RECIPES, VOCABULARY, Recipe
 from cimforge_sw.zoo.scan import trainable_scan
 
@@ -155,12 +155,13 @@ def train(name: str, out: Path, progress: Callable[[int, int], None] | None = No
                   for part, texts in (("validation", corpus.validation), ("test", corpus.test))}
     record |= {
         "model": name, "parameters": sum(p.numel() for p in module.parameters()),
-        "bits_per_byte": scores, "corpus": {"python": corpus.python, "digest": corpus.digest},
+        "bits_per_byte": scores | compressed_bits_per_byte(corpus.test), "corpus": {"python": corpus.python, "digest": corpus.digest},
         "tokens": recipe.steps * recipe.batch * CONTEXT, "device": device.type,
         "threads": torch.get_num_threads(), "processor": platform.machine(),
         "recipe": {"steps": recipe.steps, "batch": recipe.batch, "context": CONTEXT,
                    "rate": recipe.rate, "decay": recipe.decay, "seed": _SEED}}
     module.half().save_pretrained(out)
+    (out / "model.safetensors").chmod(0o644)  # safetensors writes for its owner only
     tokenizer.save_pretrained(out)
     write_atomic(out / "training.json", (json.dumps(record, indent=2) + "\n").encode())
     state.path.unlink(missing_ok=True)
