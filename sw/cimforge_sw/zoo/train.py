@@ -155,7 +155,8 @@ def train(name: str, out: Path, progress: Callable[[int, int], None] | None = No
                   for part, texts in (("validation", corpus.validation), ("test", corpus.test))}
     record |= {
         "model": name, "parameters": sum(p.numel() for p in module.parameters()),
-        "bits_per_byte": scores | compressed_bits_per_byte(corpus.test), "corpus": {"python": corpus.python, "digest": corpus.digest},
+        "bits_per_byte": scores | compressed_bits_per_byte(corpus.test),
+        "corpus": {"python": corpus.python, "digest": corpus.digest},
         "tokens": recipe.steps * recipe.batch * CONTEXT, "device": device.type,
         "threads": torch.get_num_threads(), "processor": platform.machine(),
         "recipe": {"steps": recipe.steps, "batch": recipe.batch, "context": CONTEXT,
