@@ -132,17 +132,22 @@ def bert(tmp_path_factory):
 
 def test_ctrl_c_says_so_and_is_130():
     """A command of ours that waits: which one was interrupted makes no difference to main()."""
-    code = ("import sys, time\nfrom cimforge import cli\n"
+    code = ("import signal, sys, time\nfrom cimforge import cli\n"
+            "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # off in background jobs
             "@cli.app.command()\n"
             "def wait():\n    print('ready', flush=True)\n    time.sleep(60)\n"
             "sys.exit(cli.main())")
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, "wait"], cwd=ROOT, env={"PYTHONPATH": ".:hw:sw:verif"},
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert process.stdout.readline() == "ready\n"
-    process.send_signal(signal.SIGINT)
-    _, error = process.communicate(timeout=30)
-    assert (process.returncode, error) == (130, "cimforge: interrupted\n")
+    with subprocess.Popen(
+            [sys.executable, "-c", code, "wait"], cwd=ROOT, env={"PYTHONPATH": ".:hw:sw:verif"},
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(signal.SIGINT)
+        try:
+            _, error = process.communicate(timeout=30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
+        assert (process.returncode, error) == (130, "cimforge: interrupted\n")
 
 
 def main(monkeypatch, *arguments):

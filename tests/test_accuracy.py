@@ -1,0 +1,137 @@
+"""The accuracy table: cells are measured once, verdicts tell better from worse, pages show both."""
+
+import json
+
+import pytest
+
+from cimforge.accuracy import run as accuracy_run
+from cimforge.accuracy.cells import MODELS, PATTERNS, SEEDS, TARGETS, Cell, cells
+from cimforge.accuracy.subject import Subject
+from cimforge.report.accuracy_page import accuracy_page, accuracy_plots, verdicts
+from cimforge.spec.errors import DataError
+
+
+class _Subject:
+    """Stands for a model: scores follow from the cell, and every measurement is counted."""
+
+    measured: list[Cell] = []  # noqa: RUF012 (shared on purpose)
+
+    def __init__(self, name, seed):
+        self.name, self.seed, self.digest = name, seed, f"{name}-{seed}"
+
+    def measure(self, cell, _folder, progress):
+        progress(1, 1)
+        self.measured.append(cell)
+        better = {"flow-x": 0.05, "owl": 0.01, "dense": 0.3}.get(cell.method, 0.0)
+        sign = -1 if cell.model.startswith("stdlib-") else 1
+        score = 0.8 - cell.target / 4 + better + 0.001 * cell.seed
+        return {"sparsity": cell.target, "score": sign * score + (2 if sign < 0 else 0),
+                "score_int8": score - 0.01, "plan": {}, "details": {}, "seconds_select": 0.0,
+                "seconds_score": 0.0}
+
+
+@pytest.fixture
+def measured(monkeypatch):
+    monkeypatch.setattr(accuracy_run, "Subject", _Subject)
+    _Subject.measured = []
+    return _Subject
+
+
+def test_the_table_is_what_the_issue_asks_for():
+    table = list(cells())
+    assert len(set(table)) == len(table)
+    for model in MODELS:
+        for seed in SEEDS:
+            mine = {(cell.method, cell.target) for cell in table
+                    if (cell.model, cell.seed) == (model, seed)}
+            assert ("dense", 0.0) in mine
+            assert set(PATTERNS.items()) <= mine
+            assert {(method, target) for method in ("owl", "flow", "flow-line", "flow-x")
+                    for target in TARGETS} <= mine
+    assert TARGETS == (0.5, 0.6, 0.625, 0.7, 0.75)
+    assert len(SEEDS) == 3
+
+
+def test_cells_are_measured_once_and_an_interrupted_run_goes_on(measured, tmp_path, monkeypatch):
+    cell_folder, models, seeds = tmp_path / "cells", ("all-MiniLM-L6-v2",), (0, 1)
+    wanted = list(cells(models, seeds))
+    real = _Subject.measure
+
+    def interrupted(self, *arguments):
+        if len(self.measured) == 7:
+            raise KeyboardInterrupt
+        return real(self, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_Subject, "measure", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            accuracy_run.run_accuracy(tmp_path, cell_folder, models, seeds)
+    assert not (tmp_path / "accuracy.md").exists()
+    page = accuracy_run.run_accuracy(tmp_path, cell_folder, models, seeds)
+    assert measured.measured == wanted
+    first = page.read_text()
+    accuracy_run.run_accuracy(tmp_path, cell_folder, models, seeds)
+    assert measured.measured == wanted
+    assert page.read_text() == first
+    assert len(json.loads((tmp_path / "accuracy.json").read_text())["records"]) == len(wanted)
+
+
+def test_cells_of_another_model_are_measured_again_and_damaged_ones_are_named(measured, tmp_path):
+    cell = Cell("all-MiniLM-L6-v2", "2:4", 0.5, 0)
+    record = cell.save(tmp_path, "one", {"score": 1.0})
+    assert cell.load(tmp_path, "one") == record
+    assert cell.load(tmp_path, "other") is None
+    cell.path(tmp_path).write_text("{")
+    with pytest.raises(DataError, match=r"2of4-0\.5-0\.json: not a result"):
+        cell.load(tmp_path, "one")
+
+
+def _records(measured, tmp_path, **changes):
+    accuracy_run.run_accuracy(tmp_path, tmp_path / "cells", MODELS, (0, 1))
+    report = json.loads((tmp_path / "accuracy.json").read_text())
+    for record in report["records"]:
+        record["score"] += changes.get(record["method"], 0.0)
+    return report
+
+
+def test_verdicts_know_which_way_is_better(measured, tmp_path):
+    rows = verdicts(_records(measured, tmp_path)["records"])
+    assert len(rows) == len(MODELS) * len(TARGETS)
+    for row in rows:
+        assert row["best_method"] == "owl"
+        assert row["margin"] == pytest.approx(0.04)
+        assert row["clear"]
+        assert row["spread"] == pytest.approx(0.0005)
+
+
+def test_a_verdict_can_go_against_flow_x(measured, tmp_path):
+    report = _records(measured, tmp_path, owl=0.1)
+    rows = {(row["model"], row["target"]): row for row in verdicts(report["records"])}
+    lost = rows["all-MiniLM-L6-v2", 0.5]
+    assert (lost["margin"], lost["clear"]) == (pytest.approx(-0.06), False)
+    assert rows["stdlib-llama", 0.5]["margin"] > 0  # there, 0.1 more is worse
+    page = accuracy_page(report)
+    assert "| all-MiniLM-L6-v2 | 50.0% | 0.7255 | 0.7855 | OWL-style, N:8 | -0.0600 |" in page
+    assert "no |" in page
+
+
+def test_pictures_show_every_method(measured, tmp_path):
+    report = _records(measured, tmp_path)
+    paths = accuracy_plots(report, tmp_path / "again")
+    assert [path.name for path in paths] == [f"accuracy-{model}.svg" for model in MODELS]
+    text = paths[2].read_text()
+    for title in ("FLOW-X", "OWL-style", "uniform", "published", "cosine"):
+        assert title in text
+    assert text == accuracy_plots(report, tmp_path / "img")[2].read_text()
+
+
+def test_a_subject_measures_what_its_plan_says():
+    subject = Subject("all-MiniLM-L6-v2", 0)
+    result = subject.measure(Cell(subject.name, "2:4", 0.5, 0), None, lambda *_: None)
+    assert result["sparsity"] == pytest.approx(0.5)
+    assert set(result["plan"].values()) == {"2:4"}
+    assert 0.7 < result["score_int8"] < result["score"] < 0.85
+    dense = subject.measure(Cell(subject.name, "dense", 0.0, 0), None, lambda *_: None)
+    assert dense["score"] == pytest.approx(1, abs=1e-5)
+    assert Subject("all-MiniLM-L6-v2", 1).texts != subject.texts
+    assert not set(subject.texts[0]) & set(subject.held_out)
