@@ -56,6 +56,7 @@ def plot_plan(path: Path, patterns: dict[str, str], presence: Sequence[float] = 
                           label=f"{name}, of {top:.3g}")
         axes.set_xticks(list(x), list(patterns), rotation=90, fontsize=6)
         axes.set_ylim(0, 1.2)
+        axes.set_ylabel("weights kept; O and D relative to their largest")
         axes.margins(x=0.01)
         axes.legend(loc="upper right", ncols=3)
 
