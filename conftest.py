@@ -9,8 +9,8 @@ import shutil
 
 import pytest
 
-# Tests run small tensors beside compilers and simulators: with more threads than idle cores, torch's
-# threads wait for each other and take five times as long. Set before anything imports torch.
+# Tests run small tensors beside compilers and simulators: with more threads than idle cores,
+# torch's threads wait for each other and take five times as long. Before anything imports torch.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 NOT_RUN = pytest.StashKey[list]()
