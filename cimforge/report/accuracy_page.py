@@ -10,7 +10,8 @@ __all__ = ["accuracy_page", "accuracy_plots", "verdicts"]
 
 _TITLES = {"flow": "FLOW, published candidates", "flow-line": "FLOW, N:8", "flow-x": "FLOW-X",
            "owl": "OWL-style, N:8", "uniform": "uniform N:8 or best mix"}
-_ORDER = ("1:2", "2:4", "4:8", "3:8", "1:4", "2:8", "uniform", "owl", "flow", "flow-line", "flow-x")
+_UNIFORM = ("1:2", "2:4", "4:8", "3:8", "1:4", "2:8", "uniform")
+_ORDER = (*_UNIFORM, "owl", "flow", "flow-line", "flow-x")
 
 _HOW = """
 Masks by Wanda score, no retraining; all methods of a seed share the calibration text. Mean over
@@ -64,33 +65,54 @@ def _table(records: Records, key: str) -> list[str]:
     return lines
 
 
-def verdicts(records: Records, key: str = "score") -> Records:
-    """Return, for each model and target, FLOW-X beside the best other method.
+def verdicts(records: Records, method: str = "flow-x", others: tuple[str, ...] = _ORDER,
+             key: str = "score") -> Records:
+    """Return, for each model and target, a method beside the best of others.
+
+    Parameters
+    ----------
+    records : list of dict
+        Cells of the table.
+    method : str
+        Whose verdicts these are.
+    others : tuple of str
+        What it is compared with; itself does not count.
+    key : str
+        ``"score"`` or ``"score_int8"``.
 
     Returns
     -------
     list of dict
-        ``model``, ``target``, ``flow_x`` and ``best`` (means), ``best_method``, ``margin``
-        (positive where FLOW-X is better), ``spread`` (the larger of both methods' half ranges over
-        the seeds) and ``clear`` (FLOW-X is better with every seed).
+        ``model``, ``target``, ``ours`` and ``best`` (means), ``best_method``, ``margin`` (positive
+        where the method is better), ``spread`` (the larger of both methods' half ranges over the
+        seeds) and ``clear`` (the method is better with every seed).
     """
     rows: Records = []
     for model, mine in _by_model(records).items():
         sign = 1 if _higher_is_better(model) else -1
         for target in sorted({r["target"] for r in mine} - {0.0}):
-            ours = _scores(mine, "flow-x", target, key)
-            others = {method: found for method in _ORDER if method != "flow-x"
-                      and (found := _scores(mine, method, target, key))}
-            if not ours or not others:
+            ours = _scores(mine, method, target, key)
+            theirs = {name: found for name in others if name != method
+                      and (found := _scores(mine, name, target, key))}
+            if not ours or not theirs:
                 continue
-            best = max(others, key=lambda method: sign * mean(others[method]))
-            gaps = [sign * (a - b) for a, b in zip(ours, others[best], strict=False)]
+            best = max(theirs, key=lambda name: sign * mean(theirs[name]))
+            gaps = [sign * (a - b) for a, b in zip(ours, theirs[best], strict=True)]
             rows.append({
-                "model": model, "target": target, "flow_x": mean(ours), "best_method": best,
-                "best": mean(others[best]), "margin": sign * (mean(ours) - mean(others[best])),
-                "spread": max((max(s) - min(s)) / 2 for s in (ours, others[best])),
+                "model": model, "target": target, "ours": mean(ours), "best_method": best,
+                "best": mean(theirs[best]), "margin": sign * (mean(ours) - mean(theirs[best])),
+                "spread": max((max(s) - min(s)) / 2 for s in (ours, theirs[best])),
                 "clear": min(gaps) > 0})
     return rows
+
+
+def _verdict_table(rows: Records, title: str) -> list[str]:
+    lines = [f"| model | target | {title} | best other | | margin | seeds' spread | every seed |",
+             "|---|---|---|---|---|---|---|---|"]
+    return lines + [
+        f"| {row['model']} | {row['target']:.1%} | {row['ours']:.4f} | {row['best']:.4f} | "
+        f"{_title(row['best_method'])} | {row['margin']:+.4f} | {row['spread']:.4f} | "
+        f"{'yes' if row['clear'] else 'no'} |" for row in rows]
 
 
 def accuracy_page(report: dict[str, Any]) -> str:
@@ -106,13 +128,13 @@ def accuracy_page(report: dict[str, Any]) -> str:
                   *_table(mine, "score"), "", "After quantization to INT8:", "",
                   *_table(mine, "score_int8"), "", f"![{model}](img/accuracy-{model}.svg)", ""]
     lines += ["## FLOW-X against the best of the others", "",
-              "| model | target | FLOW-X | best other | | margin | seeds' spread | every seed |",
-              "|---|---|---|---|---|---|---|---|"]
-    for row in verdicts(records):
-        lines.append(
-            f"| {row['model']} | {row['target']:.1%} | {row['flow_x']:.4f} | {row['best']:.4f} | "
-            f"{_title(row['best_method'])} | "
-            f"{row['margin']:+.4f} | {row['spread']:.4f} | {'yes' if row['clear'] else 'no'} |")
+              *_verdict_table(verdicts(records), "FLOW-X"),
+              "", "## FLOW against the best uniform pattern or mix", ""]
+    for method in ("flow", "flow-line"):
+        rows = verdicts(records, method, _UNIFORM)
+        lines += [*_verdict_table(rows, _TITLES[method]), ""]
+        lost = sum(row["margin"] < 0 for row in rows)
+        lines += [f"{_TITLES[method]}: worse than uniform in {lost} of {len(rows)}.", ""]
     return "\n".join(lines) + "\n"
 
 
