@@ -48,7 +48,8 @@ def _vectors(config: DcimConfig):
 
 def _simulation_rows(config_name: str, config: DcimConfig) -> list[Row]:
     """Measure emission, builds and cycles per second."""
-    from cimforge_hw.emit import emit_tile
+    from cimforge_hw.dcim.macro import Macro
+    from cimforge_hw.emit import emit_component, emit_tile
     from cimforge_verif.sim.layers import TOP
     from cimforge_verif.sim.throughput import compare_builds
 
@@ -62,7 +63,9 @@ def _simulation_rows(config_name: str, config: DcimConfig) -> list[Row]:
     (lean_build, lean), (cocotb_build, cocotb) = both["lean"], both["cocotb"]
     return [
         ("emission", config_name, emitted, "s", None, None, None),
-        ("verilog", config_name, len(emission.verilog), "bytes", None, None, None),
+        ("verilog, tile", config_name, len(emission.verilog), "bytes", None, None, None),
+        ("verilog, macro alone", config_name, len(emit_component(Macro(config), "macro").verilog),
+         "bytes", None, None, None),
         ("build, lean", config_name, lean_build, "s", cocotb_build,
          cocotb_build / max(lean_build, 1e-9), _COCOTB),
         ("cocotb, lean", config_name, lean.hz, "cycles/s", cocotb.hz, lean.hz / cocotb.hz, _COCOTB),

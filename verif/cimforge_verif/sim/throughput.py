@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cimforge_verif.sim.build import BUILDS, build
+from cimforge_verif.sim.build import build
 from cimforge_verif.sim.run import run
 
 __all__ = ["JOB_VARIABLE", "Throughput", "compare_builds", "throughput"]
@@ -74,13 +74,13 @@ def throughput(folder: Path, beats: Mapping[str, np.ndarray], outputs: Sequence[
 
 
 def compare_builds(rtl: Sequence[Path] | Mapping[str, str], top: str,
-                   beats: Mapping[str, np.ndarray], outputs: Sequence[str], *,
-                   root: Path = BUILDS, **options) -> dict[str, tuple[float, Throughput]]:
-    """Measure a design lean and with cocotb's defaults.
+                   beats: Mapping[str, np.ndarray], outputs: Sequence[str],
+                   **options) -> dict[str, tuple[float, Throughput]]:
+    """Measure a design lean and with cocotb's defaults; both are built anew, and not kept.
 
     Parameters
     ----------
-    rtl, top, root
+    rtl, top
         As for :func:`cimforge_verif.sim.build.build`.
     beats, outputs, **options
         As for :func:`throughput`.
@@ -88,13 +88,13 @@ def compare_builds(rtl: Sequence[Path] | Mapping[str, str], top: str,
     Returns
     -------
     dict
-        ``"lean"`` and ``"cocotb"``, each with the seconds that getting the build took (next to
-        nothing if it was there) and the measurement.
+        ``"lean"`` and ``"cocotb"``, each with the seconds of the build and the measurement.
     """
     measured = {}
     for name, lean in (("lean", True), ("cocotb", False)):
-        begin = time.perf_counter()
-        folder = build(rtl, top, lean=lean, root=root)
-        seconds = time.perf_counter() - begin
-        measured[name] = seconds, throughput(folder, beats, outputs, **options)
+        with tempfile.TemporaryDirectory(prefix="cimforge-bench-") as root:
+            begin = time.perf_counter()
+            folder = build(rtl, top, lean=lean, root=Path(root))
+            seconds = time.perf_counter() - begin
+            measured[name] = seconds, throughput(folder, beats, outputs, **options)
     return measured
