@@ -76,6 +76,21 @@ def test_cells_are_measured_once_and_an_interrupted_run_goes_on(measured, tmp_pa
     assert len(json.loads((tmp_path / "accuracy.json").read_text())["records"]) == len(wanted)
 
 
+def test_a_report_is_kept_and_added_to(measured, tmp_path):
+    encoder, llama = ("all-MiniLM-L6-v2",), ("stdlib-llama",)
+    accuracy_run.run_accuracy(tmp_path, tmp_path / "cells", encoder, (0,))
+    accuracy_run.run_accuracy(tmp_path, tmp_path / "elsewhere", llama, (0,))
+    accuracy_run.run_accuracy(tmp_path, tmp_path / "nowhere", encoder, (0,))  # from the report
+    assert measured.measured == [*cells(encoder, (0,)), *cells(llama, (0,))]
+    records = json.loads((tmp_path / "accuracy.json").read_text())["records"]
+    assert {record["model"] for record in records} == {*encoder, *llama}
+    page = (tmp_path / "accuracy.md").read_text()
+    assert f"{len(records)} of {len(list(cells()))} cells measured" in page
+    (tmp_path / "accuracy.json").write_text("[]")
+    with pytest.raises(DataError, match="not a report of the accuracy table"):
+        accuracy_run.run_accuracy(tmp_path, tmp_path / "cells", encoder, (0,))
+
+
 def test_cells_of_another_model_are_measured_again_and_damaged_ones_are_named(measured, tmp_path):
     cell = Cell("all-MiniLM-L6-v2", "2:4", 0.5, 0)
     record = cell.save(tmp_path, "one", {"score": 1.0})

@@ -1,12 +1,14 @@
 """Measuring the table: cells that are there stay, so that an interrupted run goes on."""
 
+import json
 from pathlib import Path
 
 from cimforge.accuracy.cells import MODELS, SEEDS, Cell, cells
 from cimforge.accuracy.subject import Subject
 from cimforge.report.accuracy_page import accuracy_page, accuracy_plots
-from cimforge.report.progress import progress
+from cimforge.report.progress import Progress, progress
 from cimforge.report.records import write_records
+from cimforge.spec.errors import DataError
 from cimforge.spec.files import write_atomic
 
 __all__ = ["run_accuracy"]
@@ -16,6 +18,9 @@ def run_accuracy(out: Path, folder: Path, models: tuple[str, ...] = MODELS,
                  seeds: tuple[int, ...] = SEEDS) -> Path:
     """Measure what is missing, and write ``accuracy.json``, ``accuracy.md`` and its pictures.
 
+    Results of the same model and text that ``accuracy.json`` has already are not measured again;
+    its results of other models and seeds stay in the report.
+
     Parameters
     ----------
     out : Path
@@ -23,30 +28,51 @@ def run_accuracy(out: Path, folder: Path, models: tuple[str, ...] = MODELS,
     folder : Path
         Folder of the cells' results.
     models, seeds : tuple
-        The part of the table to measure; the report has these only.
+        The part of the table to measure.
 
     Returns
     -------
     Path
         The page.
+
+    Raises
+    ------
+    DataError
+        A damaged result or report.
     """
+    records = _reported(out / "accuracy.json")
     wanted = list(cells(models, seeds))
-    records: list[dict] = []
     subject: Subject | None = None
     with progress() as bars, bars.task("cells", len(wanted)) as bar:
         for cell in wanted:
             if subject is None or (subject.name, subject.seed) != (cell.model, cell.seed):
                 subject = Subject(cell.model, cell.seed)
-            records.append(_result(cell, subject, folder, bars))
+            if records.get(cell, {}).get("digest") != subject.digest:
+                records[cell] = _result(cell, subject, folder, bars)
             bar.advance()
-    report = write_records(out / "accuracy.json", "make accuracy", records)
+    every = [records[cell] for cell in cells() if cell in records]
+    report = write_records(out / "accuracy.json", "make accuracy", every, cells=len(list(cells())))
     accuracy_plots(report, out / "img")
     path = out / "accuracy.md"
     write_atomic(path, accuracy_page(report).encode())
     return path
 
 
-def _result(cell: Cell, subject: Subject, folder: Path, bars) -> dict:
+def _reported(path: Path) -> dict[Cell, dict]:
+    """Return the results of the report there is."""
+    if not path.is_file():
+        return {}
+    try:
+        records = json.loads(path.read_text(encoding="utf-8"))["records"]
+        return {Cell(*(record[key] for key in ("model", "method", "target", "seed"))): record
+                for record in records}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path}: not a report of the accuracy table; remove it to measure "
+                        "it again") from error
+
+
+def _result(cell: Cell, subject: Subject, folder: Path, bars: Progress) -> dict:
+    """Return a cell's result from its file, or measure it."""
     found = cell.load(folder, subject.digest)
     if found is not None:
         return found

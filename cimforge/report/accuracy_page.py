@@ -119,7 +119,8 @@ def accuracy_page(report: dict[str, Any]) -> str:
     """Return the Markdown page of a report as ``make accuracy`` writes it."""
     records = report["records"]
     seeds = len({record["seed"] for record in records})
-    made = f"Made by `{report['command']}` from `accuracy.json`, commit {report['commit']}."
+    made = (f"Made by `{report['command']}` from `accuracy.json`, commit {report['commit']}: "
+            f"{len(records)} of {report['cells']} cells measured.")
     lines = ["# Accuracy of N:M selection", "", made, _HOW.format(seeds=seeds), ""]
     for model, mine in _by_model(records).items():
         dense = _scores(mine, "dense", 0.0, "score")
