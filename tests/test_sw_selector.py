@@ -12,6 +12,7 @@ from cimforge_sw.models import load_model
 from cimforge_sw.objective import Objective
 from cimforge_sw.prune import prune
 from cimforge_sw.select import METHODS, Selector
+from cimforge_sw.variants import Variants
 
 
 @pytest.fixture(scope="module", params=["llama", "bert"])
@@ -139,6 +140,9 @@ def test_what_cannot_be_selected(subject):
     foreign = type(stats)({}, 0, 0)
     with pytest.raises(DataError, match="no calibration statistics"):
         Selector(model, foreign, rows).select("owl", 0.5)
+    variants = Variants(model, foreign)
+    with pytest.raises(DataError, match="no calibration statistics"):
+        variants.set(next(iter(variants.shapes)), NmPattern(2, 4))
 
 
 def test_cycles_of_a_pattern_are_those_of_its_program():

@@ -10,9 +10,9 @@ from torch import Tensor
 from cimforge.spec.pattern import NmPattern
 from cimforge_sw.calibration import Stats
 from cimforge_sw.layers import linear_layers, weight_matrix
-from cimforge_sw.masks import nm_mask
 from cimforge_sw.models import Model
-from cimforge_sw.scores import wanda_score
+from cimforge_sw.plan import Plan
+from cimforge_sw.prune import layer_mask
 
 __all__ = ["Variants"]
 
@@ -43,7 +43,8 @@ class Variants:
                        for name, layer in linear_layers(model.module).items()}
         self._weights = {name: weight_matrix(layer)
                          for name, layer in linear_layers(self.model.module).items()}
-        self._stats, self._sharing = stats, (granularity, tile_cols)
+        self._stats = stats
+        self._sharing = Plan(NmPattern(1, 1), {}, granularity, tile_cols)
         self._masks: dict[tuple[str, NmPattern], Tensor] = {}
         self.patterns = dict.fromkeys(self._dense, NmPattern(1, 1))
 
@@ -72,6 +73,7 @@ class Variants:
     def _mask(self, name: str, pattern: NmPattern) -> Tensor:
         key = name, pattern
         if key not in self._masks:
-            score = wanda_score(self._dense[name], self._stats.layers[name].norm)
-            self._masks[key] = nm_mask(score, pattern, *self._sharing)
+            known = self._stats.layers.get(name)
+            self._masks[key] = layer_mask(name, self._dense[name], pattern, self._sharing,
+                                          known.norm if known else None)
         return self._masks[key]
