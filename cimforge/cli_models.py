@@ -26,6 +26,8 @@ def prune(model: _Model, sparsity: Annotated[float, typer.Option(help="Least sha
           config: _Config = "default",
           max_cycles: Annotated[float | None, typer.Option(help="flow-x: limit.")] = None,
           exclude: _Exclude = None, calib: _Calib = None,
+          update: Annotated[bool, typer.Option(
+              help="SparseGPT: update the weights that stay.")] = False,
           packed: Annotated[bool, typer.Option(help="Packed N:M safetensors.")] = False,
           out: Annotated[Path, typer.Option(help="New folder, or one to go on in.")] = Path(
               "runs/pruned")) -> None:
@@ -34,7 +36,7 @@ def prune(model: _Model, sparsity: Annotated[float, typer.Option(help="Least sha
 
     path = run_prune(model, out, _texts(model, calib), method=method, sparsity=sparsity, mode=mode,
                      config_name=config, max_cycles=max_cycles, exclude=exclude or (),
-                     packed=packed)
+                     update=update, packed=packed)
     typer.echo(f"{path}, {path.with_name('plan.svg')}, {path.with_name('checkpoint')}")
 
 

@@ -17,22 +17,27 @@ FRONT = (0.5, 0.5625, 0.625, 0.6875, 0.75)
 
 
 def _selector(bars, source: str, config_name: str, texts: Sequence[str], exclude: Sequence[str],
-              scored: int):
+              scored: int, update: bool = False):
     """Load and calibrate; plans are scored on the first ``scored`` texts."""
     from cimforge_sw.select import Selector
+    from cimforge_sw.update import gram_matrices
 
     config = cf.load_config(config_name)
     with bars.task("load model", 1):
         model = cf.load_model(source)
     with bars.task("calibrate", None) as bar:
         stats = cf.calibrate(model, texts, progress=bar.of)
-    return Selector(model, stats, texts[:scored], config, exclude=exclude)
+    grams = None
+    if update:
+        with bars.task("Gram matrices", 1):
+            grams = gram_matrices(model, texts)
+    return Selector(model, stats, texts[:scored], config, exclude=exclude, grams=grams)
 
 
 def run_prune(source: str, out: Path, texts: Sequence[str], *, method: str = "flow-x",
               sparsity: float = 0.5, mode: str = "balanced", config_name: str = "default",
-              max_cycles: float | None = None, exclude: Sequence[str] = (), packed: bool = False,
-              scored: int = 128) -> Path:
+              max_cycles: float | None = None, exclude: Sequence[str] = (), update: bool = False,
+              packed: bool = False, scored: int = 128) -> Path:
     """Select a plan, prune by it, and write plan, picture, figures and checkpoint.
 
     Parameters
@@ -50,6 +55,8 @@ def run_prune(source: str, out: Path, texts: Sequence[str], *, method: str = "fl
         Preset or YAML file of the hardware: candidates and cycles.
     exclude : sequence of str
         Globs of layers that stay dense.
+    update : bool
+        SparseGPT instead of Wanda: the weights that stay are updated, and FLOW-X chooses for that.
     packed : bool
         Write packed N:M safetensors instead of a dense checkpoint.
     scored : int
@@ -66,17 +73,19 @@ def run_prune(source: str, out: Path, texts: Sequence[str], *, method: str = "fl
     check_writable(out)
     check_new(out / "checkpoint")
     with progress() as bars:
-        selector = _selector(bars, source, config_name, texts, exclude, scored)
+        selector = _selector(bars, source, config_name, texts, exclude, scored, update)
         with bars.task(f"select ({method})", None) as bar:
             chosen = selector.select(method, sparsity, mode=mode, max_cycles=max_cycles,
                                      journal=out / "search.journal", progress=bar.of)
-        with bars.task("prune, save", 1):
-            pruned = cf.prune(selector.model, chosen.plan, selector.stats)
+        with bars.task("prune, save", None) as bar:
+            pruned = (cf.prune_with_update(selector.model, chosen.plan, texts, progress=bar.of)
+                      if update else cf.prune(selector.model, chosen.plan, selector.stats))
             (save_packed if packed else save_pruned)(pruned, out / "checkpoint")
     chosen.plan.save(out / "plan.yaml")
     figures: dict[str, Any] = {
-        "model": source, "method": method, "target": sparsity, "sparsity": pruned.sparsity,
-        "excess": chosen.excess, "cycles": selector.cycles(chosen), "tokens": selector.tokens,
+        "model": source, "method": method, "update": update, "target": sparsity,
+        "sparsity": pruned.sparsity, "excess": chosen.excess,
+        "cycles": selector.cycles(chosen), "tokens": selector.tokens,
         "loss": selector.loss(chosen), "details": chosen.details,
         "presence": [entry.presence for entry in selector.outliers],
         "locality": [entry.locality for entry in selector.outliers]}

@@ -10,6 +10,9 @@ from cimforge.accuracy.subject import Subject
 from cimforge.report.accuracy_page import accuracy_page, accuracy_plots, verdicts
 from cimforge.spec.errors import DataError
 
+_PLANS = {"flow": {"a": "1:8", "b": "7:8", "c": "1:1"}, "flow-x": {"a": "4:8", "b": "3:8", "c": "2:8"}}
+_OUTLIERS = {"presence": [0.1, 0.2, 0.3], "locality": [0.5, 0.5, 0.5]}
+
 
 class _Subject:
     """Stands for a model: scores follow from the cell, and every measurement is counted."""
@@ -22,11 +25,13 @@ class _Subject:
     def measure(self, cell, _folder, progress):
         progress(1, 1)
         self.measured.append(cell)
-        better = {"flow-x": 0.05, "owl": 0.01, "dense": 0.3}.get(cell.method, 0.0)
+        better = {"flow-x": 0.05, "owl": 0.01, "dense": 0.3, "flow-x+update": 0.06,
+                  "uniform+update": 0.02}.get(cell.method, 0.0)
         sign = -1 if cell.model.startswith("stdlib-") else 1
         score = 0.8 - cell.target / 4 + better + 0.001 * cell.seed
         return {"sparsity": cell.target, "score": sign * score + (2 if sign < 0 else 0),
-                "score_int8": score - 0.01, "plan": {}, "details": {}, "seconds_select": 0.0,
+                "score_int8": score - 0.01, "plan": _PLANS.get(cell.method, {"a": "4:8"}),
+                "details": _OUTLIERS if cell.method == "dense" else {}, "seconds_select": 0.0,
                 "seconds_score": 0.0}
 
 
@@ -128,6 +133,19 @@ def test_a_verdict_can_go_against_flow_x(measured, tmp_path):
     page = accuracy_page(report)
     assert "| all-MiniLM-L6-v2 | 50.0% | 0.7255 | 0.7855 | OWL-style, N:8 | -0.0600 |" in page
     assert "no |" in page
+
+
+def test_the_page_says_why_selections_differ(measured, tmp_path):
+    page = accuracy_page(_records(measured, tmp_path))
+    assert "| stdlib-mamba | FLOW, published candidates | 0.125 | 1.000 | 0.386 | +1.00 | +0.00 |" \
+        in page
+    assert "| stdlib-mamba | FLOW-X | 0.250 | 0.500 | 0.102 | -1.00 | +0.00 |" in page
+
+
+def test_updated_weights_have_verdicts_of_their_own(measured, tmp_path):
+    page = accuracy_page(_records(measured, tmp_path))
+    assert "| all-MiniLM-L6-v2 | 50.0% | 0.7355 | 0.6955 | uniform N:8 or best mix | +0.0400 |" \
+        in page.partition("With SparseGPT's update, FLOW-X choosing for it:")[2]
 
 
 def test_pictures_show_every_method(measured, tmp_path):

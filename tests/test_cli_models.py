@@ -53,6 +53,16 @@ def test_prune_writes_plan_picture_figures_and_checkpoint(checkpoint, tmp_path, 
         "checkpoint", "plan.svg", "plan.yaml", "selection.json"]
 
 
+@pytest.mark.parametrize("method", ["uniform", "flow-x"])
+def test_prune_with_update_changes_the_weights_that_stay(checkpoint, tmp_path, method):
+    pruning.run_prune(checkpoint, tmp_path, TEXTS, method=method, sparsity=0.6, update=True)
+    assert json.loads((tmp_path / "selection.json").read_text())["sparsity"] >= 0.6
+    dense = linear_layers(load_model(checkpoint).module)
+    for name, layer in linear_layers(load_model(tmp_path / "checkpoint").module).items():
+        weight = weight_matrix(layer)
+        assert not torch.equal(weight, weight_matrix(dense[name]) * (weight != 0))
+
+
 def test_an_interrupted_prune_goes_on(checkpoint, tmp_path, monkeypatch):
     whole = pruning.run_prune(checkpoint, tmp_path / "whole", TEXTS, sparsity=0.6)
     out, real, left = tmp_path / "out", Objective.loss, [9]

@@ -2,16 +2,20 @@
 
 import numpy as np
 import pytest
+import torch
 from sw_checkpoints import save_tiny, token_rows
 
 from cimforge.spec.errors import ConfigError, DataError
 from cimforge.spec.pattern import NmPattern
 from cimforge.spec.yaml_config import load_config
 from cimforge_sw.calibration import calibrate
+from cimforge_sw.layers import linear_layers, weight_matrix
 from cimforge_sw.models import load_model
 from cimforge_sw.objective import Objective
 from cimforge_sw.prune import prune
 from cimforge_sw.select import METHODS, Selector
+from cimforge_sw.sparsegpt import sparsegpt
+from cimforge_sw.update import gram_matrices
 from cimforge_sw.variants import Variants
 
 
@@ -45,6 +49,23 @@ def test_flow_x_is_never_worse_than_any_other_method_on_its_text(subject):
         assert selector.loss(ours) <= selector.loss(selector.select(method, 0.625)) + 1e-9
     assert ours.details["losses"] == sorted(ours.details["losses"], reverse=True)
     assert selector.loss(ours) == pytest.approx(ours.details["losses"][-1], rel=1e-5)
+
+
+def test_flow_x_for_updated_weights_scores_what_sparsegpt_makes(subject):
+    model, stats, rows = subject
+    grams = gram_matrices(model, rows)
+    selector = Selector(model, stats, rows, grams=grams)
+    selector.variants.apply(dict.fromkeys(selector.shapes, NmPattern(3, 8)))
+    for name, layer in linear_layers(selector.variants.model.module).items():
+        dense = weight_matrix(linear_layers(model.module)[name])
+        expected, _ = sparsegpt(dense, grams[name], NmPattern(3, 8))
+        assert torch.equal(weight_matrix(layer), expected)
+        assert not torch.equal(expected, dense * (expected != 0))  # updated, not only masked
+    ours = selector.select("flow-x", 0.625)
+    for method in ("uniform", "owl", "flow"):
+        assert selector.loss(ours) <= selector.loss(selector.select(method, 0.625)) + 1e-9
+    with pytest.raises(DataError, match="no Gram matrix"):
+        Variants(model, stats, grams={}).apply(dict.fromkeys(selector.shapes, NmPattern(1, 8)))
 
 
 def test_a_loss_from_a_block_on_is_the_loss_of_the_whole(subject):

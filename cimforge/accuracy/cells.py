@@ -17,6 +17,8 @@ SEEDS = (0, 1, 2)
 PATTERNS = {"1:2": 0.5, "2:4": 0.5, "4:8": 0.5, "3:8": 0.625, "1:4": 0.75, "2:8": 0.75}
 #: Columns besides the patterns: FLOW with the published candidates and with N:8.
 SELECTED = ("uniform", "owl", "flow", "flow-line", "flow-x")
+#: The same with SparseGPT, which chooses and updates the weights that stay.
+UPDATED = ("uniform+update", "flow+update", "flow-x+update")
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,8 @@ class Cell:
     Parameters
     ----------
     model, method : str
-        A method is ``"dense"``, a pattern, or one of the selections.
+        A method is ``"dense"``, a pattern, or one of the selections, with Wanda's masks unless it
+        ends in ``+update``.
     target : float
         Sparsity asked for.
     seed : int
@@ -79,5 +82,5 @@ def cells(models: tuple[str, ...] = MODELS, seeds: tuple[int, ...] = SEEDS) -> I
             for pattern, target in PATTERNS.items():
                 yield Cell(model, pattern, target, seed)
             for target in TARGETS:
-                for method in SELECTED:
+                for method in SELECTED + UPDATED:
                     yield Cell(model, method, target, seed)

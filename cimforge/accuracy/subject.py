@@ -3,7 +3,7 @@
 import hashlib
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -79,6 +79,13 @@ class Subject:
         return Selector(self.model, self.stats, texts[:scored])
 
     @cached_property
+    def updating(self):
+        """N:8 candidates with free positions, for weights that SparseGPT updates."""
+        from cimforge_sw.update import gram_matrices
+
+        return replace(self.selector, grams=gram_matrices(self.model, self.texts[0]))
+
+    @cached_property
     def published(self):
         """The published candidates with free positions."""
         from cimforge_sw.select import PUBLISHED_CANDIDATES, Selector
@@ -104,21 +111,30 @@ class Subject:
     def _plan(self, cell: Cell, folder: Path, progress: Progress):
         """Return the cell's plan, and what its selection reports."""
         if cell.method == "dense":
-            return cf.Plan.uniform("dense"), {}
+            return cf.Plan.uniform("dense"), self._outliers()
         if ":" in cell.method:
             return cf.Plan.uniform(cell.method), {}
-        selector = self.published if cell.method == "flow" else self.selector
-        method = "flow" if cell.method == "flow-line" else cell.method
+        method = cell.method.removesuffix("+update")
+        selector = (self.published if method == "flow" else
+                    self.updating if method != cell.method else self.selector)
+        method = "flow" if method == "flow-line" else method
         journal = cell.path(folder).with_suffix(".journal") if method == "flow-x" else None
         selection = selector.select(method, cell.target, journal=journal, progress=progress)
         return selection.plan, selection.details
+
+    def _outliers(self) -> dict:
+        """Return what FLOW and OWL go by, layer by layer."""
+        entries = self.selector.outliers
+        return {"presence": [entry.presence for entry in entries],
+                "locality": [entry.locality for entry in entries]}
 
     def measure(self, cell: Cell, folder: Path, progress: Progress) -> dict:
         """Return the result of a cell: scores in float and in INT8, the plan, seconds."""
         start = time.perf_counter()
         plan, details = self._plan(cell, folder, progress)
         selected = time.perf_counter()
-        pruned = cf.prune(self.model, plan, self.stats)
+        pruned = (cf.prune_with_update(self.model, plan, self.texts[0])
+                  if cell.method.endswith("+update") else cf.prune(self.model, plan, self.stats))
         quantized = cf.quantize(pruned, self.stats).as_model()
         return {
             "sparsity": pruned.sparsity, "score": self.score(pruned.model),

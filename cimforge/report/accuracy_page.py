@@ -6,16 +6,19 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+from cimforge.report.accuracy_why import explanation
+
 __all__ = ["accuracy_page", "accuracy_plots", "verdicts"]
 
 _TITLES = {"flow": "FLOW, published candidates", "flow-line": "FLOW, N:8", "flow-x": "FLOW-X",
            "owl": "OWL-style, N:8", "uniform": "uniform N:8 or best mix"}
 _UNIFORM = ("1:2", "2:4", "4:8", "3:8", "1:4", "2:8", "uniform")
 _ORDER = (*_UNIFORM, "owl", "flow", "flow-line", "flow-x")
+_UPDATED = ("uniform+update", "flow+update", "flow-x+update")
 
 _HOW = """
-Masks by Wanda score, no retraining; all methods of a seed share the calibration text. Mean over
-{seeds} calibration seeds, ± half their range.
+Masks by Wanda score unless a table says SparseGPT, no retraining; all methods of a seed share the
+calibration text. Mean over {seeds} calibration seeds, ± half their range.
 
 Models of the standard library's sources: bits per byte on held-out files, lower is better.
 all-MiniLM-L6-v2: mean cosine of held-out sentence embeddings to the dense model's, higher is
@@ -26,6 +29,7 @@ Records = list[dict[str, Any]]
 
 
 def _title(method: str) -> str:
+    method = method.removesuffix("+update")
     return _TITLES.get(method, f"uniform {method}")
 
 
@@ -54,11 +58,11 @@ def _cell(scores: list[float]) -> str:
     return f"{mean(scores):.4f} ±{spread:.4f}"
 
 
-def _table(records: Records, key: str) -> list[str]:
+def _table(records: Records, key: str, methods: tuple[str, ...] = _ORDER) -> list[str]:
     targets = sorted({r["target"] for r in records} - {0.0})
     lines = ["| method | " + " | ".join(f"{target:.1%}" for target in targets) + " |",
              "|---|" + "---|" * len(targets)]
-    for method in _ORDER:
+    for method in methods:
         row = [_cell(_scores(records, method, target, key)) for target in targets]
         if any(cell != "-" for cell in row):
             lines.append(f"| {_title(method)} | " + " | ".join(row) + " |")
@@ -127,15 +131,22 @@ def accuracy_page(report: dict[str, Any]) -> str:
         int8 = _scores(mine, "dense", 0.0, "score_int8")
         lines += [f"## {model}", "", f"Dense {mean(dense):.4f}, in INT8 {mean(int8):.4f}.", "",
                   *_table(mine, "score"), "", "After quantization to INT8:", "",
-                  *_table(mine, "score_int8"), "", f"![{model}](img/accuracy-{model}.svg)", ""]
+                  *_table(mine, "score_int8"), "",
+                  "With SparseGPT, which updates the weights that stay; then in INT8:", "",
+                  *_table(mine, "score", _UPDATED), "",
+                  *_table(mine, "score_int8", _UPDATED), "",
+                  f"![{model}](img/accuracy-{model}.svg)", ""]
     lines += ["## FLOW-X against the best of the others", "",
               *_verdict_table(verdicts(records), "FLOW-X"),
+              "", "With SparseGPT's update, FLOW-X choosing for it:", "",
+              *_verdict_table(verdicts(records, "flow-x+update", _UPDATED), "FLOW-X"),
               "", "## FLOW against the best uniform pattern or mix", ""]
     for method in ("flow", "flow-line"):
         rows = verdicts(records, method, _UNIFORM)
         lines += [*_verdict_table(rows, _TITLES[method]), ""]
         lost = sum(row["margin"] < 0 for row in rows)
         lines += [f"{_TITLES[method]}: worse than uniform in {lost} of {len(rows)}.", ""]
+    lines += ["## Why", "", *explanation(records)]
     return "\n".join(lines) + "\n"
 
 

@@ -26,7 +26,7 @@ class Plan:
     Parameters
     ----------
     default : NmPattern
-        What layers get that no glob names; 1:1 is dense.
+        What layers get that no glob names; 1:1 is dense. Text such as ``"2:4"`` is parsed.
     layers : dict of str to NmPattern
         Globs of layer names. Where several match, the last one counts: rules first, exceptions
         after them.
@@ -38,7 +38,7 @@ class Plan:
     Raises
     ------
     ConfigError
-        Unknown granularity, or a tile size below 1.
+        Not a pattern, unknown granularity, or a tile size below 1.
 
     Examples
     --------
@@ -53,6 +53,11 @@ class Plan:
     tile_cols: int = 32
 
     def __post_init__(self):
+        def parsed(pattern: NmPattern | str) -> NmPattern:
+            return NmPattern.parse(pattern) if isinstance(pattern, str) else pattern
+
+        object.__setattr__(self, "default", parsed(self.default))
+        object.__setattr__(self, "layers", {g: parsed(p) for g, p in self.layers.items()})
         check_sharing(self.granularity, self.tile_cols)
 
     @classmethod

@@ -8,6 +8,7 @@ from cimforge_sw.calibration import Stats, calibrate
 from cimforge_sw.models import Model
 from cimforge_sw.select import Selection, Selector
 from cimforge_sw.tokens import Text
+from cimforge_sw.update import gram_matrices
 
 __all__ = ["flow", "flow_x"]
 
@@ -41,7 +42,7 @@ def flow(model: Model, stats: Stats, sparsity: float, config: DcimConfig | None 
 
 def flow_x(model: Model, texts: Sequence[Text], config: DcimConfig | None = None, *,
            sparsity: float, max_cycles: float | None = None, exclude: Sequence[str] = (),
-           stats: Stats | None = None, journal: Path | None = None,
+           stats: Stats | None = None, update: bool = False, journal: Path | None = None,
            progress: Callable[[int, int], None] | None = None) -> Selection:
     """Select N:M per layer by FLOW-X: what each choice costs the model, measured end to end.
 
@@ -61,10 +62,13 @@ def flow_x(model: Model, texts: Sequence[Text], config: DcimConfig | None = None
         Globs of layers that stay dense, inside the target.
     stats : Stats, optional
         Calibration; of ``texts`` unless given.
+    update : bool
+        Choose for weights that `prune_with_update` updates on the same ``texts``.
     journal : Path, optional
         A file that an interrupted search goes on from.
     progress : callable(done, total), optional
     """
-    selector = Selector(model, stats or calibrate(model, texts), texts, config, exclude=exclude)
+    selector = Selector(model, stats or calibrate(model, texts), texts, config, exclude=exclude,
+                        grams=gram_matrices(model, texts) if update else None)
     return selector.select("flow-x", sparsity, max_cycles=max_cycles, journal=journal,
                            progress=progress)

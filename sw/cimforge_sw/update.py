@@ -1,11 +1,11 @@
 """Pruning with weight update: SparseGPT over a whole model, block by block."""
 
 import copy
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from cimforge.spec.errors import DataError
 from cimforge.spec.pattern import NmPattern
@@ -17,7 +17,7 @@ from cimforge_sw.prune import PrunedModel, check_groups, sparsity
 from cimforge_sw.sparsegpt import GramAccumulator, sparsegpt
 from cimforge_sw.tokens import Text, batches, encode
 
-__all__ = ["prune_with_update"]
+__all__ = ["gram_matrices", "prune_with_update"]
 
 
 def prune_with_update(model: Model, plan: Plan, texts: Iterable[Text], *,
@@ -51,25 +51,58 @@ def prune_with_update(model: Model, plan: Plan, texts: Iterable[Text], *,
     layers = linear_layers(module)
     patterns = plan.resolve(layers)
     ids = [ids for _, ids in batches(encode(model, texts, max_tokens), batch_tokens)]
-    blocks, masks, done = Blocks(module), dict[str, Tensor](), 0
-    states: list[Tensor | None] = [None] * len(ids)
-    for index in range(max(len(blocks), 1)):
-        names = [name for name in layers if blocks.index_of(name) == index]
-        grams = _grams(blocks, index, {name: layers[name] for name in names}, ids, states)
-        for name in names:
+    masks = dict[str, Tensor]()
+    for grams in _walk(module, layers, ids):
+        for name in list(grams):
             masks[name] = _prune_layer(name, weight_matrix(layers[name]), patterns[name], plan,
                                        grams.pop(name))
-            done += 1
             if progress is not None:
-                progress(done, len(layers))
-        if index + 1 < len(blocks):
-            states = [blocks.states(part, index + 1, index, state)
-                      for part, state in zip(ids, states, strict=True)]
+                progress(len(masks), len(layers))
     weights = {name: weight_matrix(layer) for name, layer in layers.items()}
     return PrunedModel(replace(model, module=module), masks, patterns, plan, sparsity(weights))
 
 
-def _grams(blocks: Blocks, index: int, layers: dict[str, torch.nn.Module], ids: list[Tensor],
+def gram_matrices(model: Model, texts: Iterable[Text], *, max_tokens: int | None = None,
+                  batch_tokens: int = 4096) -> dict[str, Tensor]:
+    """Return ``X^T X`` of every layer's inputs in the dense model.
+
+    Parameters
+    ----------
+    model : Model
+    texts, max_tokens, batch_tokens
+        As for `prune_with_update`.
+
+    Returns
+    -------
+    dict of str to Tensor of float64, shape (K, K)
+        By layer; 8 K^2 bytes each, all of them at once.
+
+    Raises
+    ------
+    DataError
+        Unusable texts, NaN activations, or a layer that the text never reached.
+    """
+    ids = [ids for _, ids in batches(encode(model, texts, max_tokens), batch_tokens)]
+    found: dict[str, Tensor] = {}
+    for grams in _walk(model.module, linear_layers(model.module), ids):
+        found |= grams
+    return found
+
+
+def _walk(module: nn.Module, layers: dict[str, nn.Module], ids: list[Tensor]
+          ) -> Iterator[dict[str, Tensor]]:
+    """Yield the Gram matrices of block after block; what is done to a block counts for the next."""
+    blocks = Blocks(module)
+    states: list[Tensor | None] = [None] * len(ids)
+    for index in range(max(len(blocks), 1)):
+        mine = {name: layer for name, layer in layers.items() if blocks.index_of(name) == index}
+        yield _grams(blocks, index, mine, ids, states)
+        if index + 1 < len(blocks):
+            states = [blocks.states(part, index + 1, index, state)
+                      for part, state in zip(ids, states, strict=True)]
+
+
+def _grams(blocks: Blocks, index: int, layers: dict[str, nn.Module], ids: list[Tensor],
            states: list[Tensor | None]) -> dict[str, Tensor]:
     """Return the Gram matrix of every layer of a block; of all, where no block runs alone."""
     sums = {name: GramAccumulator(weight_matrix(layer).shape[1]) for name, layer in layers.items()}

@@ -1,12 +1,13 @@
 """Selection on a model: one call for every method, and the common means they share."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+from torch import Tensor
 
 from cimforge.spec.config import DcimConfig
 from cimforge.spec.errors import ConfigError, DataError
@@ -53,6 +54,9 @@ class Selector:
         Globs of layers that stay dense, inside the budget.
     tokens : int
         Vectors per run of a layer, which cycles are counted for.
+    grams : dict of str to Tensor, optional
+        `gram_matrices` of the model: plans are scored with the weights that SparseGPT updates
+        (`prune_with_update`), not with Wanda's masks.
 
     Raises
     ------
@@ -67,6 +71,7 @@ class Selector:
     candidates: Sequence[NmPattern] | None = None
     exclude: Sequence[str] = ()
     tokens: int = 16
+    grams: Mapping[str, Tensor] | None = None
 
     def __post_init__(self):
         for glob in self.exclude:
@@ -116,7 +121,7 @@ class Selector:
     @cached_property
     def variants(self) -> Variants:
         """The working copy on which plans are tried."""
-        return Variants(self.model, self.stats, *self.sharing)
+        return Variants(self.model, self.stats, *self.sharing, grams=self.grams)
 
     @cached_property
     def objective(self) -> Objective:
@@ -204,7 +209,7 @@ class Selector:
             limits.append(Limit(use, high=max_cycles))
         starts = self._starts(budget, limits)
         about = repr((self.model.digest, list(self.texts), budget.candidates, budget.target,
-                      budget.exclude, self.sharing, max_cycles,
+                      budget.exclude, self.sharing, max_cycles, self.grams is not None,
                       [float(entry.norm.double().sum()) for entry in self.stats.layers.values()]))
         book = Journal(journal, about)
         made = flow_x(budget, self.variants, self.objective, starts, limits=limits, journal=book,
