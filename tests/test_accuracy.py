@@ -10,7 +10,8 @@ from cimforge.accuracy.subject import Subject
 from cimforge.report.accuracy_page import accuracy_page, accuracy_plots, verdicts
 from cimforge.spec.errors import DataError
 
-_PLANS = {"flow": {"a": "1:8", "b": "7:8", "c": "1:1"}, "flow-x": {"a": "4:8", "b": "3:8", "c": "2:8"}}
+_PLANS = {"flow": {"a": "1:8", "b": "7:8", "c": "1:1"},
+          "flow-x": {"a": "4:8", "b": "3:8", "c": "2:8"}}
 _OUTLIERS = {"presence": [0.1, 0.2, 0.3], "locality": [0.5, 0.5, 0.5]}
 
 

@@ -19,9 +19,9 @@ so the layer with most gets N* = 8 and the one with least N* = 1 whatever the ta
 reach from nearly everything kept to one weight of eight (`least`, `most`; `spread` is the standard
 deviation of N/M over the layers). A layer that loses seven weights of eight costs the model more
 than another one gains by staying nearly whole, which no cost that is linear in N sees. `rank
-correlation` (Spearman) is between a layer's O, or its locality D, and the N/M that a method gave it:
-near 1 in the row of FLOW-X, which measured the model, outliers would tell what a layer needs; near
-0 there, they do not.
+correlation` (Spearman) is between a layer's O, or its locality D, and the N/M that a method gave
+it: near 1 in the row of FLOW-X, which measured the model, outliers would tell what a layer needs;
+near 0 there, they do not.
 """
 
 
