@@ -7,6 +7,8 @@ BUILD  ?= build
 
 VENV      := .venv/bin
 BOOTSTRAP := @$(PYTHON) scripts/bootstrap.py
+# Every worker holds PyTorch and may compile: more than four would want a large memory.
+PYTEST    := $(VENV)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
@@ -20,7 +22,7 @@ test: ## everything: lint, unit tests, cocotb regressions
 	$(BOOTSTRAP) test
 	$(VENV)/ruff check .
 	$(VENV)/mypy
-	$(VENV)/python -m pytest tests tb
+	$(PYTEST) tests tb
 
 lint: ## ruff and mypy
 	$(BOOTSTRAP) lint
@@ -33,7 +35,7 @@ verilog: ## RTL of CONFIG into $(BUILD)/rtl
 
 sim: ## cocotb regressions on Verilator
 	$(BOOTSTRAP) sim
-	$(VENV)/python -m pytest tb
+	$(PYTEST) tb
 
 bench: ## the measured comparisons
 	$(BOOTSTRAP) bench

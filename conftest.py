@@ -1,7 +1,7 @@
 """Tests marked ``debian("tool", ...)`` run only where Debian's tools are installed.
 
 Elsewhere they are deselected and listed by name at the end, so that a green run still says what it
-did not run. ``CIMFORGE_REQUIRE_DEBIAN=1`` makes a missing tool an error instead.
+did not run. With ``CIMFORGE_REQUIRE_DEBIAN=1`` they fail instead.
 """
 
 import os
@@ -29,17 +29,31 @@ def missing_tools(item):
 def pytest_collection_modifyitems(config, items):
     """Take out the tests whose Debian tools are missing."""
     absent = {item: tools for item in items if (tools := missing_tools(item))}
-    config.stash[NOT_RUN] = [(item.nodeid, tools) for item, tools in absent.items()]
-    if not absent:
+    if not absent or os.environ.get("CIMFORGE_REQUIRE_DEBIAN") == "1":
         return
-    if os.environ.get("CIMFORGE_REQUIRE_DEBIAN") == "1":
-        tools = sorted({tool for tools in absent.values() for tool in tools})
-        raise pytest.UsageError(
-            f"CIMFORGE_REQUIRE_DEBIAN=1 wants {', '.join(tools)} on PATH for {len(absent)} tests; "
-            "run `make apt` first"
-        )
+    config.stash[NOT_RUN] = [(item.nodeid, tools) for item, tools in absent.items()]
     config.hook.pytest_deselected(items=list(absent))
     items[:] = [item for item in items if item not in absent]
+
+
+def pytest_runtest_setup(item):
+    """Fail a test that is left in although its tools are missing."""
+    if tools := missing_tools(item):
+        pytest.fail(f"CIMFORGE_REQUIRE_DEBIAN=1 wants {', '.join(tools)} on PATH; "
+                    "run `make apt` first", pytrace=False)
+
+
+def pytest_sessionfinish(session):
+    """Tell the process that started this one, if any, what was not run."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["not_run"] = session.config.stash.get(NOT_RUN, [])
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node):
+    """Take over what a worker of pytest-xdist did not run; every worker collects all tests."""
+    found = getattr(node, "workeroutput", {}).get("not_run", [])
+    node.config.stash[NOT_RUN] = found or node.config.stash.get(NOT_RUN, [])
 
 
 def pytest_terminal_summary(terminalreporter, config):

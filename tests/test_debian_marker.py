@@ -43,6 +43,14 @@ def test_missing_tool_is_named(suite):
     ])
 
 
+def test_missing_tool_is_named_by_the_process_that_starts_workers(suite):
+    suite.makepyfile(SUITE)
+    result = suite.runpytest_subprocess("-p", "no:cacheprovider", "-n", "2")
+    result.assert_outcomes(passed=2)
+    lines = [line for line in result.stdout.lines if "(missing: no-such-tool)" in line]
+    assert len(lines) == 1
+
+
 def test_nothing_is_listed_when_all_tools_are_there(suite):
     suite.makepyfile("import pytest\n@pytest.mark.debian('sh')\ndef test_it(): pass\n")
     result = suite.runpytest_inprocess("-p", "no:cacheprovider")
@@ -50,12 +58,13 @@ def test_nothing_is_listed_when_all_tools_are_there(suite):
     result.stdout.no_fnmatch_line("*not run*")
 
 
-def test_missing_tool_is_an_error_where_required(suite, monkeypatch):
+@pytest.mark.parametrize("workers", [(), ("-n", "2")])
+def test_missing_tool_is_an_error_where_required(suite, monkeypatch, workers):
     monkeypatch.setenv("CIMFORGE_REQUIRE_DEBIAN", "1")
     suite.makepyfile(SUITE)
-    result = suite.runpytest_inprocess("-p", "no:cacheprovider")
-    assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["*wants no-such-tool on PATH for 1 tests*make apt*"])
+    result = suite.runpytest_subprocess("-p", "no:cacheprovider", *workers)
+    result.assert_outcomes(passed=2, errors=1)
+    result.stdout.fnmatch_lines(["*wants no-such-tool on PATH; run `make apt` first*"])
 
 
 def test_marker_without_tools_is_an_error(suite):
