@@ -6,13 +6,18 @@ import pytest
 
 from cimforge.accuracy import run as accuracy_run
 from cimforge.accuracy.cells import MODELS, PATTERNS, SEEDS, TARGETS, Cell, cells
+from cimforge.accuracy.records import rows as table_rows
+from cimforge.accuracy.shape import plan_shape
 from cimforge.accuracy.subject import Subject
 from cimforge.report.accuracy_page import accuracy_page, accuracy_plots, verdicts
 from cimforge.spec.errors import DataError
+from cimforge.spec.pattern import NmPattern
 
+#: What other programs read.
+_KEYS = {"model", "method", "pattern_set", "sparsity_target", "sparsity", "seed", "metric",
+         "higher_is_better", "value", "quantized"}
 _PLANS = {"flow": {"a": "1:8", "b": "7:8", "c": "1:1"},
           "flow-x": {"a": "4:8", "b": "3:8", "c": "2:8"}}
-_OUTLIERS = {"presence": [0.1, 0.2, 0.3], "locality": [0.5, 0.5, 0.5]}
 
 
 class _Subject:
@@ -31,9 +36,11 @@ class _Subject:
         sign = -1 if cell.model.startswith("stdlib-") else 1
         score = 0.8 - cell.target / 4 + better + 0.001 * cell.seed
         return {"sparsity": cell.target, "score": sign * score + (2 if sign < 0 else 0),
-                "score_int8": score - 0.01, "plan": _PLANS.get(cell.method, {"a": "4:8"}),
-                "details": _OUTLIERS if cell.method == "dense" else {}, "seconds_select": 0.0,
-                "seconds_score": 0.0}
+                "score_int8": score - 0.01, "seconds_select": 0.0, "seconds_score": 0.0,
+                **plan_shape({name: NmPattern.parse(pattern) for name, pattern in
+                              _PLANS.get(cell.method, {"a": "4:8"}).items()},
+                             [0.1, 0.2, 0.3][:len(_PLANS.get(cell.method, "a"))],
+                             [0.5, 0.5, 0.5][:len(_PLANS.get(cell.method, "a"))])}
 
 
 @pytest.fixture
@@ -79,7 +86,10 @@ def test_cells_are_measured_once_and_an_interrupted_run_goes_on(measured, tmp_pa
     accuracy_run.run_accuracy(tmp_path, cell_folder, models, seeds)
     assert measured.measured == wanted
     assert page.read_text() == first
-    assert len(json.loads((tmp_path / "accuracy.json").read_text())["records"]) == len(wanted)
+    records = json.loads((tmp_path / "accuracy.json").read_text())["records"]
+    assert len(records) == 2 * len(wanted)
+    assert _KEYS <= records[0].keys()
+    assert all(not isinstance(value, (dict, list)) for value in records[0].values())
 
 
 def test_a_report_is_kept_and_added_to(measured, tmp_path):
@@ -91,7 +101,7 @@ def test_a_report_is_kept_and_added_to(measured, tmp_path):
     records = json.loads((tmp_path / "accuracy.json").read_text())["records"]
     assert {record["model"] for record in records} == {*encoder, *llama}
     page = (tmp_path / "accuracy.md").read_text()
-    assert f"{len(records)} of {len(list(cells()))} cells measured" in page
+    assert f"{len(records) // 2} of {len(list(cells()))} cells measured" in page
     (tmp_path / "accuracy.json").write_text("[]")
     with pytest.raises(DataError, match="not a report of the accuracy table"):
         accuracy_run.run_accuracy(tmp_path, tmp_path / "cells", encoder, (0,))
@@ -111,12 +121,12 @@ def _records(measured, tmp_path, **changes):
     accuracy_run.run_accuracy(tmp_path, tmp_path / "cells", MODELS, (0, 1))
     report = json.loads((tmp_path / "accuracy.json").read_text())
     for record in report["records"]:
-        record["score"] += changes.get(record["method"], 0.0)
+        record["value"] += changes.get(record["method"], 0.0)
     return report
 
 
 def test_verdicts_know_which_way_is_better(measured, tmp_path):
-    rows = verdicts(_records(measured, tmp_path)["records"])
+    rows = verdicts(table_rows(_records(measured, tmp_path)["records"]))
     assert len(rows) == len(MODELS) * len(TARGETS)
     for row in rows:
         assert row["best_method"] == "owl"
@@ -127,7 +137,7 @@ def test_verdicts_know_which_way_is_better(measured, tmp_path):
 
 def test_a_verdict_can_go_against_flow_x(measured, tmp_path):
     report = _records(measured, tmp_path, owl=0.1)
-    rows = {(row["model"], row["target"]): row for row in verdicts(report["records"])}
+    rows = {(row["model"], row["target"]): row for row in verdicts(table_rows(report["records"]))}
     lost = rows["all-MiniLM-L6-v2", 0.5]
     assert (lost["margin"], lost["clear"]) == (pytest.approx(-0.06), False)
     assert rows["stdlib-llama", 0.5]["margin"] > 0  # there, 0.1 more is worse
@@ -163,7 +173,8 @@ def test_a_subject_measures_what_its_plan_says():
     subject = Subject("all-MiniLM-L6-v2", 0)
     result = subject.measure(Cell(subject.name, "2:4", 0.5, 0), None, lambda *_: None)
     assert result["sparsity"] == pytest.approx(0.5)
-    assert set(result["plan"].values()) == {"2:4"}
+    assert set(result["plan"].split()) == {"2:4"}
+    assert (result["least"], result["most"], result["rank_presence"]) == (0.5, 0.5, 0)
     assert 0.7 < result["score_int8"] < result["score"] < 0.85
     dense = subject.measure(Cell(subject.name, "dense", 0.0, 0), None, lambda *_: None)
     assert dense["score"] == pytest.approx(1, abs=1e-5)

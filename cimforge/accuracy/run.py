@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from cimforge.accuracy.cells import MODELS, SEEDS, Cell, cells
+from cimforge.accuracy.records import flat, rows
 from cimforge.accuracy.subject import Subject
 from cimforge.report.accuracy_page import accuracy_page, accuracy_plots
 from cimforge.report.progress import Progress, progress
@@ -50,7 +51,8 @@ def run_accuracy(out: Path, folder: Path, models: tuple[str, ...] = MODELS,
             if records.get(cell, {}).get("digest") != subject.digest:
                 records[cell] = _result(cell, subject, folder, bars)
             bar.advance()
-    every = [records[cell] for cell in cells() if cell in records]
+    every = [record for cell in cells() if cell in records
+             for record in flat(cell, records[cell])]
     report = write_records(out / "accuracy.json", "make accuracy", every, cells=len(list(cells())))
     accuracy_plots(report, out / "img")
     path = out / "accuracy.md"
@@ -63,9 +65,9 @@ def _reported(path: Path) -> dict[Cell, dict]:
     if not path.is_file():
         return {}
     try:
-        records = json.loads(path.read_text(encoding="utf-8"))["records"]
-        return {Cell(*(record[key] for key in ("model", "method", "target", "seed"))): record
-                for record in records}
+        found = rows(json.loads(path.read_text(encoding="utf-8"))["records"])
+        return {Cell(*(row[key] for key in ("model", "method", "target", "seed"))): row
+                for row in found}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path}: not a report of the accuracy table; remove it to measure "
                         "it again") from error

@@ -111,7 +111,7 @@ class Subject:
     def _plan(self, cell: Cell, folder: Path, progress: Progress):
         """Return the cell's plan, and what its selection reports."""
         if cell.method == "dense":
-            return cf.Plan.uniform("dense"), self._outliers()
+            return cf.Plan.uniform("dense"), {}
         if ":" in cell.method:
             return cf.Plan.uniform(cell.method), {}
         method = cell.method.removesuffix("+update")
@@ -122,14 +122,10 @@ class Subject:
         selection = selector.select(method, cell.target, journal=journal, progress=progress)
         return selection.plan, selection.details
 
-    def _outliers(self) -> dict:
-        """Return what FLOW and OWL go by, layer by layer."""
-        entries = self.selector.outliers
-        return {"presence": [entry.presence for entry in entries],
-                "locality": [entry.locality for entry in entries]}
-
     def measure(self, cell: Cell, folder: Path, progress: Progress) -> dict:
         """Return the result of a cell: scores in float and in INT8, the plan, seconds."""
+        from cimforge.accuracy.shape import plan_shape
+
         start = time.perf_counter()
         plan, details = self._plan(cell, folder, progress)
         selected = time.perf_counter()
@@ -139,6 +135,7 @@ class Subject:
         return {
             "sparsity": pruned.sparsity, "score": self.score(pruned.model),
             "score_int8": self.score(quantized),
-            "plan": {name: str(pattern) for name, pattern in pruned.patterns.items()},
+            **plan_shape(pruned.patterns, [entry.presence for entry in self.selector.outliers],
+                         [entry.locality for entry in self.selector.outliers]),
             "details": details, "seconds_select": round(selected - start, 2),
             "seconds_score": round(time.perf_counter() - selected, 2)}

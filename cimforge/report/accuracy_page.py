@@ -6,6 +6,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+from cimforge.accuracy.records import rows
 from cimforge.report.accuracy_why import explanation
 
 __all__ = ["accuracy_page", "accuracy_plots", "verdicts"]
@@ -76,7 +77,7 @@ def verdicts(records: Records, method: str = "flow-x", others: tuple[str, ...] =
     Parameters
     ----------
     records : list of dict
-        Cells of the table.
+        Cells of the table, as `cimforge.accuracy.records.rows` makes them.
     method : str
         Whose verdicts these are.
     others : tuple of str
@@ -91,37 +92,37 @@ def verdicts(records: Records, method: str = "flow-x", others: tuple[str, ...] =
         where the method is better), ``spread`` (the larger of both methods' half ranges over the
         seeds) and ``clear`` (the method is better with every seed).
     """
-    rows: Records = []
+    found: Records = []
     for model, mine in _by_model(records).items():
         sign = 1 if _higher_is_better(model) else -1
         for target in sorted({r["target"] for r in mine} - {0.0}):
             ours = _scores(mine, method, target, key)
-            theirs = {name: found for name in others if name != method
-                      and (found := _scores(mine, name, target, key))}
+            theirs = {name: scores for name in others if name != method
+                      and (scores := _scores(mine, name, target, key))}
             if not ours or not theirs:
                 continue
             best = max(theirs, key=lambda name: sign * mean(theirs[name]))
             gaps = [sign * (a - b) for a, b in zip(ours, theirs[best], strict=True)]
-            rows.append({
+            found.append({
                 "model": model, "target": target, "ours": mean(ours), "best_method": best,
                 "best": mean(theirs[best]), "margin": sign * (mean(ours) - mean(theirs[best])),
                 "spread": max((max(s) - min(s)) / 2 for s in (ours, theirs[best])),
                 "clear": min(gaps) > 0})
-    return rows
+    return found
 
 
-def _verdict_table(rows: Records, title: str) -> list[str]:
+def _verdict_table(verdict: Records, title: str) -> list[str]:
     lines = [f"| model | target | {title} | best other | | margin | seeds' spread | every seed |",
              "|---|---|---|---|---|---|---|---|"]
     return lines + [
         f"| {row['model']} | {row['target']:.1%} | {row['ours']:.4f} | {row['best']:.4f} | "
         f"{_title(row['best_method'])} | {row['margin']:+.4f} | {row['spread']:.4f} | "
-        f"{'yes' if row['clear'] else 'no'} |" for row in rows]
+        f"{'yes' if row['clear'] else 'no'} |" for row in verdict]
 
 
 def accuracy_page(report: dict[str, Any]) -> str:
     """Return the Markdown page of a report as ``make accuracy`` writes it."""
-    records = report["records"]
+    records = rows(report["records"])
     seeds = len({record["seed"] for record in records})
     made = (f"Made by `{report['command']}` from `accuracy.json`, commit {report['commit']}: "
             f"{len(records)} of {report['cells']} cells measured.")
@@ -142,10 +143,10 @@ def accuracy_page(report: dict[str, Any]) -> str:
               *_verdict_table(verdicts(records, "flow-x+update", _UPDATED), "FLOW-X"),
               "", "## FLOW against the best uniform pattern or mix", ""]
     for method in ("flow", "flow-line"):
-        rows = verdicts(records, method, _UNIFORM)
-        lines += [*_verdict_table(rows, _TITLES[method]), ""]
-        lost = sum(row["margin"] < 0 for row in rows)
-        lines += [f"{_TITLES[method]}: worse than uniform in {lost} of {len(rows)}.", ""]
+        found = verdicts(records, method, _UNIFORM)
+        lines += [*_verdict_table(found, _TITLES[method]), ""]
+        lost = sum(row["margin"] < 0 for row in found)
+        lines += [f"{_TITLES[method]}: worse than uniform in {lost} of {len(found)}.", ""]
     lines += ["## Why", "", *explanation(records)]
     return "\n".join(lines) + "\n"
 
@@ -155,7 +156,7 @@ def accuracy_plots(report: dict[str, Any], folder: Path) -> list[Path]:
     from cimforge.report.plots import save_figure
 
     paths = []
-    for model, mine in _by_model(report["records"]).items():
+    for model, mine in _by_model(rows(report["records"])).items():
         def draw(axes: Any, mine: Records = mine, model: str = model) -> None:
             for method in ("uniform", "owl", "flow", "flow-line", "flow-x"):
                 targets = sorted({r["target"] for r in mine if r["method"] == method})

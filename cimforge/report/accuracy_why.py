@@ -3,10 +3,6 @@
 from statistics import mean
 from typing import Any
 
-import numpy as np
-
-from cimforge.spec.pattern import NmPattern
-
 __all__ = ["explanation"]
 
 _TARGET = 0.6
@@ -25,39 +21,20 @@ near 0 there, they do not.
 """
 
 
-def _densities(record: dict[str, Any]) -> np.ndarray:
-    return np.array([NmPattern.parse(pattern).density for pattern in record["plan"].values()])
-
-
-def _rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
-    """Return Spearman's coefficient; 0 where one side does not vary."""
-    from scipy.stats import rankdata
-
-    first, second = rankdata(a), rankdata(b)
-    if np.ptp(first) == 0 or np.ptp(second) == 0:
-        return 0.0
-    return float(np.corrcoef(first, second)[0, 1])
-
-
-def explanation(records: list[dict[str, Any]]) -> list[str]:
-    """Return the lines of the page's section; records as in ``accuracy.json``."""
+def explanation(rows: list[dict[str, Any]]) -> list[str]:
+    """Return the lines of the page's section; rows as `cimforge.accuracy.records.rows` makes."""
     lines = [_WHY.strip(), "",
              "| model | method | least | most | spread | rank correlation with O | with D |",
              "|---|---|---|---|---|---|---|"]
-    for model in dict.fromkeys(record["model"] for record in records):
-        mine = [record for record in records if record["model"] == model]
-        statistics = {r["seed"]: r["details"] for r in mine if r["method"] == "dense"}
+    for model in dict.fromkeys(row["model"] for row in rows):
         for method, title in _METHODS.items():
-            found = [r for r in mine if (r["method"], r["target"]) == (method, _TARGET)]
-            if not found:
-                continue
-            kept = [_densities(record) for record in found]
-            cells = [f"{min(k.min() for k in kept):.3f}", f"{max(k.max() for k in kept):.3f}",
-                     f"{mean(float(k.std()) for k in kept):.3f}"]
-            for key in ("presence", "locality"):
-                pairs = [(statistics[r["seed"]][key], k) for r, k in zip(found, kept, strict=True)
-                         if key in statistics.get(r["seed"], {})]
-                cells.append(f"{mean(_rank_correlation(np.array(s), k) for s, k in pairs):+.2f}"
-                             if pairs else "-")
-            lines.append(f"| {model} | {title} | " + " | ".join(cells) + " |")
+            found = [row for row in rows
+                     if (row["model"], row["method"], row["target"]) == (model, method, _TARGET)]
+            if found:
+                lines.append(
+                    f"| {model} | {title} | {min(r['least'] for r in found):.3f} | "
+                    f"{max(r['most'] for r in found):.3f} | "
+                    f"{mean(r['spread'] for r in found):.3f} | "
+                    f"{mean(r['rank_presence'] for r in found):+.2f} | "
+                    f"{mean(r['rank_locality'] for r in found):+.2f} |")
     return lines
