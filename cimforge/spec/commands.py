@@ -6,13 +6,13 @@ and the last: a bank is *full* from the end of its ``LoadWeights`` until the ``C
 ``release`` has read it, and each engine waits for the state it needs.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
-from cimforge.spec.errors import DataError
+from cimforge.spec.words import WordFormat
 
 __all__ = [
     "FIELDS", "WORD_BYTES", "Command", "Compute", "End", "ErrorCode", "LoadActs", "LoadSelects",
@@ -139,33 +139,9 @@ _ALIASES = {
     Opcode.LOAD_ACTS: {"beats": "stride"},
     Opcode.SET_REQUANTIZE: {"output": "row", "multiplier": "count", "shift": "steps"},
 }
-_KINDS = {kind.opcode: kind for kind in
-          (LoadWeights, LoadSelects, LoadActs, Compute, SetRequantize, End)}
-_WIDTHS = dict(FIELDS)
-_LOG2 = {"m": "m_log2", "group": "group_log2"}
-
-
-def _word(command: Command) -> int:
-    values = {"opcode": int(command.opcode)}
-    aliases = _ALIASES.get(command.opcode, {})
-    for field in fields(command):
-        value = int(getattr(command, field.name))
-        name, label = aliases.get(field.name, field.name), field.name
-        if name in _LOG2:
-            if value < 1 or value & (value - 1):
-                raise DataError(f"{field.name} must be a power of two in {command}")
-            name = label = _LOG2[name]
-            value = value.bit_length() - 1
-        low = -(1 << 31) if name == "bias" else 0
-        if not low <= value < (1 << _WIDTHS[name]) + low:
-            raise DataError(f"{label} = {value} does not fit {_WIDTHS[name]} bits in "
-                            f"{command}")
-        values[name] = value
-    word, shift = 0, 0
-    for name, bits in FIELDS:
-        word |= (values.get(name, 0) & (1 << bits) - 1) << shift
-        shift += bits
-    return word
+_FORMAT = WordFormat(
+    FIELDS, (LoadWeights, LoadSelects, LoadActs, Compute, SetRequantize, End), aliases=_ALIASES,
+    logs={"m": "m_log2", "group": "group_log2"}, signed=("bias",))
 
 
 def encode(commands: list[Command]) -> np.ndarray:
@@ -176,17 +152,12 @@ def encode(commands: list[Command]) -> np.ndarray:
     DataError
         If a value does not fit its field.
     """
-    data = b"".join(_word(command).to_bytes(WORD_BYTES, "little") for command in commands)
-    return np.frombuffer(data, dtype=np.uint8).reshape(-1, WORD_BYTES)
+    return _FORMAT.encode(commands)
 
 
 def unpack_word(word: int) -> dict[str, int]:
     """Split a command word into the values of :data:`FIELDS`."""
-    values = {}
-    for name, bits in FIELDS:
-        values[name] = word & (1 << bits) - 1
-        word >>= bits
-    return values
+    return _FORMAT.unpack(word)
 
 
 def decode(words: np.ndarray) -> list[Command]:
@@ -197,26 +168,4 @@ def decode(words: np.ndarray) -> list[Command]:
     DataError
         If a word has an unknown opcode; the message names its position.
     """
-    commands = []
-    for position, row in enumerate(words):
-        values = unpack_word(int.from_bytes(row.tobytes(), "little"))
-        kind = _KINDS.get(values["opcode"])  # type: ignore[call-overload]
-        if kind is None:
-            raise DataError(f"command {position}: unknown opcode {values['opcode']}")
-        commands.append(_from_fields(kind, values))
-    return commands
-
-
-def _from_fields(kind: Any, values: dict[str, int]) -> Command:
-    aliases = _ALIASES.get(kind.opcode, {})
-    arguments: dict[str, int | bool] = {}
-    for field in fields(kind):
-        name = aliases.get(field.name, field.name)
-        if name in _LOG2:
-            arguments[field.name] = 1 << values[_LOG2[name]]
-        elif name == "bias":
-            arguments[field.name] = values[name] - (values[name] >> 31 << 32)
-        else:
-            arguments[field.name] = bool(values[name]) if field.type == "bool" or (
-                field.type is bool) else values[name]
-    return kind(**arguments)
+    return _FORMAT.decode(words)
