@@ -25,7 +25,7 @@ class WordFormat:
     logs : mapping of field to field of the word
         Powers of two, stored as their logarithms.
     signed : sequence of str
-        Fields of the word in two's complement.
+        Fields of commands in two's complement.
     """
 
     def __init__(self, layout: Sequence[tuple[str, int]], kinds: Sequence[Any], *,
@@ -76,8 +76,7 @@ class WordFormat:
 
     def _place(self, command: Any, name: str) -> str:
         """Return the word's field of a command's field."""
-        name = self._aliases.get(command.opcode, {}).get(name, name)
-        return self._logs.get(name, name)
+        return self._logs.get(name) or self._aliases.get(command.opcode, {}).get(name, name)
 
     def _word(self, command: Any) -> int:
         values = {"opcode": int(command.opcode)}
@@ -88,7 +87,7 @@ class WordFormat:
                 if value < 1 or value & (value - 1):
                     raise DataError(f"{field.name} must be a power of two in {command}")
                 value, label = value.bit_length() - 1, name
-            low = -(1 << self.widths[name] - 1) if name in self._signed else 0
+            low = -(1 << self.widths[name] - 1) if field.name in self._signed else 0
             if not low <= value < (1 << self.widths[name]) + low:
                 raise DataError(f"{label} = {value} does not fit {self.widths[name]} bits in "
                                 f"{command}")
@@ -104,7 +103,7 @@ class WordFormat:
         for field in fields(kind):
             name = self._place(kind, field.name)
             value = values[name]
-            if name in self._signed:
+            if field.name in self._signed:
                 bits = self.widths[name]
                 value -= value >> bits - 1 << bits
             if field.name in self._logs:
