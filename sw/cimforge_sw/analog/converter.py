@@ -117,8 +117,10 @@ def _pulse(sums: Tensor, x: Tensor, cells: Tensor, how: Conversion) -> int:
     top = float((1 << (how.bits or lossless_bits(how.pulse, how.cell_bits))) - 1)
     clamped = int((code > top).sum()) if how.bits else 0
     value = code.clamp_(max=top).reshape(batch, WORD_BITS, tokens, planes, -1)
-    weights = 2.0 ** bit
-    weights[-1] *= -1  # two's complement: the sign bit's pulse is subtracted
-    scale = 2.0 ** (place + how.shift)
-    sums += torch.einsum("batpo,a,p->bto", value.double(), weights.double(), scale.double())
+    # Over planes first: at most 256 rows of 255 are exact in float32, and so is what follows.
+    kind = torch.float32 if rows <= 256 and how.shift == 0 else torch.float64
+    scale, signs = 2.0 ** (place + how.shift), 2.0 ** bit
+    signs[-1] *= -1  # two's complement: the sign bit's pulse is subtracted
+    byte = torch.einsum("batpo,p->bato", value.to(kind), scale.to(kind))
+    sums += torch.einsum("bato,a->bto", byte, signs.to(kind))
     return clamped
