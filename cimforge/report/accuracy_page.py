@@ -180,6 +180,6 @@ def accuracy_plots(report: dict[str, Any], folder: Path) -> list[Path]:
                             else "bits per byte")
             axes.set_title(model)
             axes.grid(alpha=0.3)
-            axes.legend()
-        paths.append(save_figure(folder / f"accuracy-{model}.svg", draw))
+            axes.legend(loc="upper left", bbox_to_anchor=(1, 1))  # beside: no corner is free
+        paths.append(save_figure(folder / f"accuracy-{model}.svg", draw, (8.5, 4.5)))
     return paths
