@@ -14,7 +14,9 @@ SHAPES = [MonarchShape(24, 36, 6, 4), MonarchShape(36, 24, 4, 6, rank=2, order="
                                                                     padded=(36, 36)),
           MonarchShape(12, 16, 4, 3, rank=4),
           MonarchShape(20, 14, 4, 5, rank=2, order="contiguous", padded=(20, 20)),
-          MonarchShape(9, 8, 1, 1, rank=3)]
+          MonarchShape(9, 8, 1, 1, rank=3), MonarchShape(12, 48, 3, 3, rank=2),
+          MonarchShape(5, 40, 4, 4, rank=2, padded=(8, 40)),
+          MonarchShape(3, 40, 4, 4, rank=2, padded=(8, 40))]
 
 
 def layer(shape, seed=0, tokens=400):

@@ -87,6 +87,18 @@ def _output_error(weight: Tensor, factors: Factors, gram: Tensor) -> float:
     return float(((error @ gram) * error).sum())
 
 
+def _leading_rows(matrix: Tensor, rank: int) -> Tensor:
+    """Return an orthonormal basis [n, I, r] of the r leading right singular vectors of [n, l, I].
+
+    By the eigenvectors of the smaller product: a full SVD takes several times as long.
+    """
+    rows, width = matrix.shape[1:]
+    if rows < width:
+        sides = torch.linalg.eigh(matrix @ matrix.transpose(1, 2))[1][..., -rank:]
+        return torch.linalg.qr(matrix.transpose(1, 2) @ sides)[0]
+    return torch.linalg.eigh(matrix.transpose(1, 2) @ matrix)[1][..., -rank:]
+
+
 class _Descent:
     """The slices of all j, and their error, while the input blocks take turns.
 
@@ -101,7 +113,7 @@ class _Descent:
         self._target = self._flat(weight)
         self._now = self._flat(start.dense())
         self._right = self._target.new_zeros(shape.out_blocks, self._blocks,
-                                             min(shape.rank, self._size), self._size)
+                                             min(shape.rank, self._outputs, self._size), self._size)
         self._factors = [self._cholesky(self._gram[part, part]) for part in self._parts]
         self._measure()
 
@@ -146,8 +158,7 @@ class _Descent:
             pull = self._pull[..., part]
             step = torch.cholesky_solve(pull.reshape(-1, self._size).T, factor).T
             scaled = (self._now[..., part] + step.reshape(pull.shape)) @ factor
-            # The right singular vectors, of the side that the blocks have fewer of.
-            basis = torch.linalg.eigh(scaled.transpose(1, 2) @ scaled)[1][..., -rank:]
+            basis = _leading_rows(scaled, rank)
             self._right[:, k] = torch.linalg.solve_triangular(
                 factor, basis.transpose(1, 2), upper=False, left=False)
             change = (scaled @ basis) @ self._right[:, k] - self._now[..., part]
