@@ -6,7 +6,7 @@ import yaml
 
 from cimforge.spec.errors import CimforgeError
 
-__all__ = ["read_yaml", "yaml_pairs"]
+__all__ = ["read_yaml", "yaml_mapping", "yaml_pairs", "yaml_scalar"]
 
 
 def read_yaml(path: Path, what: str, error: type[CimforgeError]) -> yaml.Node | None:
@@ -69,3 +69,27 @@ def yaml_pairs(node: yaml.MappingNode, where: str, error: type[CimforgeError]) -
             raise error(f"{where}: {key.value!r} is given twice (line {line})")
         found[key.value] = value
     return found
+
+
+def yaml_mapping(node: yaml.Node | None, where: str, error: type[CimforgeError]) -> dict[
+        str, yaml.Node]:
+    """Return the values of what must be a mapping, by their keys.
+
+    Parameters and errors are those of `yaml_pairs`.
+    """
+    if not isinstance(node, yaml.MappingNode):
+        raise error(f"{where}: expected 'name: value' lines")
+    return yaml_pairs(node, where, error)
+
+
+def yaml_scalar(node: yaml.Node, where: str, error: type[CimforgeError]) -> str:
+    """Return one value as it is written: YAML would read 2:4 as a base-60 number.
+
+    Raises
+    ------
+    ConfigError or DataError
+        The given one, if it is a list or a mapping: with its line.
+    """
+    if not isinstance(node, yaml.ScalarNode):
+        raise error(f"{where}: expected one value (line {node.start_mark.line + 1})")
+    return node.value
