@@ -75,7 +75,7 @@ def test_a_whole_model_runs_on_integers(family, tmp_path):
     converted = d2s(model, MonarchPlan(MonarchRule("4x4", 2))).model
     integers = quantize_monarch(converted, token_rows(6, 12))
     assert len(integers.layers) > 4
-    ids = torch.tensor(token_rows(1, 12))
+    ids = torch.tensor(token_rows(2, 12)[:1])
     with torch.inference_mode():
         real, ours, coarse = (
             model.module(input_ids=ids)[0] for model in (
