@@ -6,17 +6,10 @@ import yaml
 
 from cimforge.spec.config import DcimConfig
 from cimforge.spec.errors import ConfigError, DataError
-from cimforge.spec.files import write_atomic
-from cimforge.spec.yaml_text import read_yaml, yaml_pairs
+from cimforge.spec.files import shipped, write_atomic
+from cimforge.spec.yaml_text import yaml_values
 
 __all__ = ["load_config", "preset_names", "save_config"]
-
-# Installed beside the package, or in the repository beside it.
-_FOLDERS = (Path(__file__).parents[1] / "configs", Path(__file__).parents[2] / "configs")
-
-
-def _folder() -> Path:
-    return next((folder for folder in _FOLDERS if folder.is_dir()), _FOLDERS[-1])
 
 
 def preset_names() -> list[str]:
@@ -25,7 +18,7 @@ def preset_names() -> list[str]:
     >>> "default" in preset_names()
     True
     """
-    return sorted(path.stem for path in _folder().glob("*.yaml"))
+    return sorted(path.stem for path in shipped("configs").glob("*.yaml"))
 
 
 def load_config(source: str | Path) -> DcimConfig:
@@ -46,24 +39,8 @@ def load_config(source: str | Path) -> DcimConfig:
         if str(source) not in preset_names():
             raise ConfigError(f"no preset named {str(source)!r}; there are "
                               f"{', '.join(preset_names())}, or give the path of a .yaml file")
-        path = _folder() / f"{source}.yaml"
-    return _build(path, _values(path))
-
-
-def _values(path: Path) -> object:
-    """Return what a file says; an empty one says nothing."""
-    node = read_yaml(path, "configuration", ConfigError)
-    if node is None:
-        return {}
-    if isinstance(node, yaml.MappingNode):
-        yaml_pairs(node, str(path), ConfigError)  # YAML itself would let the last of two win
-    try:
-        return yaml.SafeLoader("").construct_document(node)
-    except (yaml.YAMLError, ValueError, KeyError) as error:
-        # the last two: a value that does not fit its own tag, such as !!int five
-        problem = getattr(error, "problem", None) or error
-        mark = getattr(error, "problem_mark", None) or node.start_mark
-        raise ConfigError(f"{path}: not valid YAML: line {mark.line + 1}: {problem}") from error
+        path = shipped("configs") / f"{source}.yaml"
+    return _build(path, yaml_values(path, "configuration", ConfigError))
 
 
 def _build(path: Path, raw: object) -> DcimConfig:

@@ -2,7 +2,8 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 
@@ -95,6 +96,8 @@ class Mapping:
     def _check_blocks(self) -> None:
         wanted = Counter(block for factor in self.factors for block in factor.blocks(self.array))
         placed = Counter(place.block for place in self.placements)
+        if placed == wanted:
+            return
         for block, count in (wanted | placed).items():
             if placed[block] != wanted[block]:
                 raise DataError(f"{self.name}: block {block.index} of {block.factor.matrix} "
@@ -161,22 +164,25 @@ def useful_cells(matrices: Sequence[Matrix], placements: Iterable[Placement]) ->
     blocks where all do, do nothing; and so do the columns of L that are cut, and the columns of R
     and rows of L that lead to blocks of L with no kept column.
     """
-    by_name = {matrix.name: matrix for matrix in matrices}
-    return sum(_live(by_name[place.block.factor.matrix], place.block) for place in placements)
+    # Names go, so that equal blocks of a model's layers are counted once.
+    plain = {matrix.name: replace(matrix, name="", shared="") for matrix in matrices}
+    return sum(_live(plain[place.block.factor.matrix], place.block.factor.stage,
+                     place.block.index, (place.block.first_row, place.block.rows),
+                     (place.block.first_col, place.block.cols)) for place in placements)
 
 
-def _live(matrix: Matrix, block: Block) -> int:
+@lru_cache(maxsize=1 << 16)
+def _live(matrix: Matrix, stage: str, index: int, rows: tuple[int, int],
+          cols: tuple[int, int]) -> int:
     """Return the useful cells of a block; strided order on both sides, see `Monarch`."""
-    factor = block.factor
-    rows = np.arange(block.first_row, block.first_row + block.rows)
-    cols = np.arange(block.first_col, block.first_col + block.cols)
-    if factor.stage == "R":
+    if stage == "W":
+        return rows[1] * cols[1]
+    row, col = (first + np.arange(count) for first, count in (rows, cols))
+    if stage == "R":
         k = matrix.blocks_in
-        live_rows = rows * k + block.index % k < matrix.inputs  # input i * k + block
-        live_cols = cols < matrix.outputs  # output block j has a kept output if its first one is
-    elif factor.stage == "L":
-        live_rows = rows % matrix.blocks_in < matrix.inputs  # input block k has a live input
-        live_cols = cols * matrix.blocks_out + block.index < matrix.outputs
+        live_rows = row * k + index % k < matrix.inputs  # input i * k + block
+        live_cols = col < matrix.outputs  # output block j has a kept output if its first one is
     else:
-        return block.rows * block.cols
+        live_rows = row % matrix.blocks_in < matrix.inputs  # input block k has a live input
+        live_cols = col * matrix.blocks_out + index < matrix.outputs
     return int(live_rows.sum() * live_cols.sum())
