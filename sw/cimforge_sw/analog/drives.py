@@ -154,9 +154,10 @@ def _table(mapping: Mapping, steps: list[list[int]]) -> dict[str, np.ndarray]:
     for p in mapping.placements:
         block, factor = p.block, p.block.factor
         n = place_of[factor.matrix]
-        turn, source = divmod(block.index, factor.count // factor.rank)
         if factor.stage == "L":  # every block has an input of its own
-            source = n * factor.count + block.index
+            turn, source = 0, n * factor.count + block.index
+        else:
+            turn, source = divmod(block.index, factor.count // factor.rank)
         last = block.first_row + block.rows == factor.rows
         found.append((step_of[n], factor.stage == "L", kind_of[n], p.array, p.row, p.col, p.rows,
                       p.cols, p.drive, block.rows, block.first_row, factor.stage == "R" and last,

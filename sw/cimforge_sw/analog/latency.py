@@ -101,9 +101,8 @@ def latency(work: Drives, config: AnalogConfig, rule: Rule = LOSSLESS,
     matrices = work.mapping.matrices
     if work.mapping.array != config.array:
         raise ConfigError(f"the mapping is for arrays of {work.mapping.array}, not {config.array}")
-    levels = [config.adcs]
-    while normalization == "equal_adcs" and levels[-1] > 1:
-        levels.append(levels[-1] // 2)
+    shared = normalization == "equal_adcs"
+    levels = [config.adcs >> n for n in range(config.adcs.bit_length() if shared else 1)]
     site, step = _sites(work)
     busy = np.zeros((2, len(levels), len(step)), dtype=np.int64)
     for n, adcs in enumerate(levels):
@@ -113,7 +112,8 @@ def latency(work: Drives, config: AnalogConfig, rule: Rule = LOSSLESS,
     found = []
     for number, members in enumerate(work.steps):
         mine = busy[:, :, step == number]
-        budget = config.adcs * sum(linear_arrays(matrices[n], config.array) for n in members)
+        arrays = sum(linear_arrays(matrices[n], config.array) for n in members)
+        budget = config.adcs * arrays if shared else None
         first, second, interval = (
             _slowest(cycles, levels, budget) for cycles in (mine[0], mine[1], mine[0] + mine[1]))
         found.append(StepLatency(tuple(matrices[n].name for n in members), first, second, interval))
@@ -126,7 +126,7 @@ def _sites(work: Drives) -> tuple[np.ndarray, np.ndarray]:
     return site, pair // work.mapping.arrays
 
 
-def _slowest(cycles: np.ndarray, levels: list[int], budget: int) -> int:
+def _slowest(cycles: np.ndarray, levels: list[int], budget: int | None) -> int:
     """Return the cycles of the slowest array, converters dealt out as well as possible.
 
     ``cycles`` [levels, arrays] are those with ``levels`` converters, most first.
@@ -134,7 +134,7 @@ def _slowest(cycles: np.ndarray, levels: list[int], budget: int) -> int:
     cycles = cycles[:, cycles[0] > 0]
     if not cycles.size:
         return 0
-    if len(levels) == 1:
+    if budget is None:
         return int(cycles[0].max())
     arrays = cycles.shape[1]
     if arrays > budget:
