@@ -41,7 +41,7 @@ def _per_bit(mapping, config, rule=PAPER, normalization="per_array"):
     (32, 4, (4 + 8 * 8, 4 + 8 * 5, 8 * (4 + 1 * 3))),
 ])
 def test_worked_example(adcs, t_settle, expected):
-    """n = 1024, b = 32, m = 256, pipelined, one diagonal per array, at the paper's bits."""
+    """The paper's n = 1024, b = 32, m = 256, pipelined, one diagonal per array, its bits."""
     config = _config(adcs=adcs, t_settle=t_settle)
     mappings = (linear(_squares(), 256), sparse(_squares(), 256), dense(_squares(), 256))
     found = [_per_bit(mapping, config) for mapping in mappings]

@@ -13,7 +13,7 @@ from cimforge.spec.errors import ConfigError
 from cimforge_sw.analog.drives import LOSSLESS, Drives, Rule
 from cimforge_sw.analog.tech import Technology
 
-__all__ = ["ACTIVITY", "Energy", "Events", "energy", "events"]
+__all__ = ["ACTIVITY", "Energy", "Events", "energy", "events", "expected_saturation"]
 
 #: Share of activation bits that are set: one half, as of uniformly distributed INT8.
 ACTIVITY = 0.5
@@ -122,3 +122,22 @@ def energy(counted: Events, technology: Technology) -> Energy:
         memories=counted.read * price.read.value + counted.written * price.write.value,
         digital=(counted.additions * price.add.value
                  + counted.requantizations * price.requantize.value))
+
+
+def expected_saturation(work: Drives, config: AnalogConfig, rule: Rule) -> float:
+    """Return the share of conversions that clamp if all bits are independent fair coins.
+
+    A column of R cells then sums to Binomial(R, 1/4), and A bits hold ``2^A - 1`` of it.
+
+    Raises
+    ------
+    ConfigError
+        Cells of more than one bit.
+    """
+    from scipy.stats import binom
+
+    if config.cell_bits != 1:
+        raise ConfigError(f"expected cells of one bit, not of {config.cell_bits}")
+    bits, weight = work.bits(config, rule), work.pulses(rule) * work.cols
+    clamped = binom.sf((1 << bits) - 1, work.together(rule), 0.25)
+    return float((clamped * weight).sum() / weight.sum())

@@ -77,6 +77,11 @@ class Drives:
         """Return the word-line pulses of every drive, per bit."""
         return -(-self.rows // self._per_kind(rule, lambda precision: precision.row_group or 512))
 
+    def together(self, rule: Rule) -> np.ndarray:
+        """Return the most cells that add up in one conversion, of every drive."""
+        return np.minimum(self.met, self._per_kind(
+            rule, lambda precision: precision.row_group or 512))
+
     def bits(self, config: AnalogConfig, rule: Rule) -> np.ndarray:
         """Return the ADC bits of every drive.
 
@@ -85,9 +90,8 @@ class Drives:
         ConfigError
             More than the converters have.
         """
-        group = self._per_kind(rule, lambda precision: precision.row_group or 512)
         fixed = self._per_kind(rule, lambda precision: precision.bits)
-        seen, at = np.unique(np.minimum(self.met, group), return_inverse=True)
+        seen, at = np.unique(self.together(rule), return_inverse=True)
         enough = np.array([lossless_bits(int(rows), config.cell_bits) for rows in seen])
         bits = np.where(fixed > 0, fixed, enough[at])
         if len(bits) and bits.max() > config.adc_bits:
@@ -134,7 +138,8 @@ def drives(mapping: Mapping) -> Drives:
     np.add.at(active, (number, table["col"]), 1)
     np.add.at(active, (number, table["col"] + table["cols"]), -1)
     return Drives(
-        mapping, steps, *(table[name][first] for name in ("step", "stage", "array", "kind")),
+        mapping=mapping, steps=steps, step=table["step"][first], stage=table["stage"][first],
+        array=table["array"][first], kind=table["kind"][first],
         rows=rows, cols=total(table["cols"]), met=met, cells=cells,
         sums=total(table["cols"] * (table["first_row"] > 0)),
         middle=total(table["cols"] * table["middle"]),

@@ -24,6 +24,7 @@ OBJECTIVES = ("interval", "serial", "energy")
 
 #: What a unit puts on each shelf: strips of diagonals, or blocks as strips of their own.
 Pieces = dict["Shelf", list[list[list[Block]]]]
+_Levels = dict["Shelf", list[tuple[int, tuple[float, ...]]]]
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ class Pooled:
     kind: str
     together: bool
     pieces: dict[Shelf, int]
-    levels: dict[Shelf, list[tuple[int, tuple[float, ...]]]]
+    levels: _Levels
 
 
 def pieces_of(matrices: Sequence[Matrix], config: AnalogConfig, kind: str, together: bool
@@ -163,19 +164,20 @@ def _pooled(matrices: Sequence[Matrix], aim: Aim, kind: str, together: bool) -> 
     config = aim.config
     pieces = pieces_of(matrices, config, kind, together)
     placements: list[Placement] = []
-    first = {}
+    first: dict[Shelf, int] = {}
+    arrays = 0
     for shelf, mine in pieces.items():
-        first[shelf] = sum(map(len, list(pieces.values())[:len(first)]))
-        placements += place_pieces(shelf, mine, first[shelf], len(mine))
+        first[shelf] = arrays
+        placements += place_pieces(shelf, mine, arrays, len(mine))
+        arrays += len(mine)
     factors = tuple(factor for matrix in matrices for factor in matrix.monarch())
-    arrays = sum(map(len, pieces.values()))
     work = drives(Mapping(kind, config.array, tuple(matrices), factors, tuple(placements), arrays))
     if aim.objective == "energy":
         # Neighbours are not known yet: all columns of a driven row count as programmed.
         full = replace(work, cells=work.rows * config.array)
         # Not a matter of arrays: the first shelf stands for all.
-        levels = {shelf: [(1, (aim.measure(full) if n == 0 else 0.0,))]
-                  for n, shelf in enumerate(pieces)}
+        levels: _Levels = {shelf: [(1, (aim.measure(full) if n == 0 else 0.0,))]
+                           for n, shelf in enumerate(pieces)}
         return Pooled(kind, together, {s: len(p) for s, p in pieces.items()}, levels)
     cycles = work.durations(config, aim.rule)
     busy = np.array([np.bincount(work.array, cycles * (work.stage == stage), arrays)
