@@ -1,7 +1,7 @@
 """The mappings of one model, and what they cost."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from cimforge.spec.analog.config import AnalogConfig
@@ -38,6 +38,7 @@ class Study:
     """Mappings of a model's matrices on arrays of 256; each is made once, when asked for."""
 
     matrices: Sequence[Matrix]
+    _hybrids: dict[tuple, Drives] = field(default_factory=dict, repr=False)
 
     @cached_property
     def work(self) -> dict[str, Drives]:
@@ -56,8 +57,12 @@ class Study:
     def hybrid(self, objective: str, setting: tuple[int, int], rule: str,
                technology: str = "isaac") -> Drives:
         """Return the drives of the hybrid mapping on as many arrays as dense takes."""
-        return drives(hybrid(self.matrices, self.config(setting), self.work["dense"].mapping.arrays,
-                             objective, rule_of(rule), technology))
+        key = objective, setting, rule, technology
+        if key not in self._hybrids:
+            self._hybrids[key] = drives(hybrid(
+                self.matrices, self.config(setting), self.work["dense"].mapping.arrays, objective,
+                rule_of(rule), technology))
+        return self._hybrids[key]
 
     def latency(self, work: Drives, setting: tuple[int, int], rule: str, normalization: str
                 ) -> Latency:

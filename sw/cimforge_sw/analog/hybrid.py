@@ -76,13 +76,21 @@ def hybrid(matrices: Sequence[Matrix], config: AnalogConfig, arrays: int,
     kinds = [Kind(len(members), fixed_options(units[members[0]], aim),
                   pooled_options(units[members[0]], aim)) for members in same.values()]
     program = Program(kinds)
-    least = program.least_arrays()
-    if arrays < least:
-        raise ConfigError(f"hybrid: {len(matrices)} matrices need at least {least} arrays, not "
-                          f"{arrays}")
     choice = program.solve(arrays)
+    if choice is None:
+        raise ConfigError(f"hybrid: {len(matrices)} matrices need at least "
+                          f"{program.least_arrays()} arrays, not {arrays}")
     taken = _units(list(same.values()), kinds, choice)
-    return _better_dense(_build(matrices, units, taken, choice, config), arrays, aim)
+    found = _build(matrices, units, taken, choice, config)
+    if objective != "energy" and choice.cost <= _fastest_dense(kinds):
+        return found
+    return _better_dense(found, arrays, aim)
+
+
+def _fastest_dense(kinds: list[Kind]) -> float:
+    """Return what no dense mapping can beat: every diagonal in an array of its own."""
+    return sum(kind.count * option.least for kind in kinds for option in kind.pooled
+               if option.kind == "dense" and not option.together)
 
 
 def _units(same: list[list[int]], kinds: list[Kind], choice: Choice) -> _Units:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from scipy.optimize import Bounds, LinearConstraint, milp
@@ -12,7 +13,8 @@ from cimforge_sw.analog.options import Fixed, Pooled, Shelf
 
 __all__ = ["Choice", "Kind", "Program"]
 
-_STATUS = {1: "ran into an iteration or time limit", 2: "found no mapping at all",
+_INFEASIBLE = 2
+_STATUS = {1: "ran into an iteration or time limit", _INFEASIBLE: "found no mapping at all",
            3: "found the problem unbounded", 4: "failed numerically"}
 
 
@@ -158,21 +160,33 @@ class Program:
         return first
 
     def least_arrays(self) -> int:
-        """Return the fewest arrays that any choice takes."""
-        return round(self._minimum(self._arrays, []) @ self._dense(self._arrays))
-
-    def solve(self, budget: int) -> Choice:
-        """Return the cheapest choice within ``budget`` arrays, and of these one of fewest arrays.
+        """Return the fewest arrays that any choice takes.
 
         Raises
         ------
         ToolError
-            The solver gave up, or there is none: see `least_arrays`.
+            The solver gave up.
+        """
+        return round(_solved(self._minimum(self._arrays, [])) @ self._dense(self._arrays))
+
+    def solve(self, budget: int) -> Choice | None:
+        """Return the cheapest choice within ``budget`` arrays, and of these one of fewest arrays.
+
+        None if no choice takes so few arrays.
+
+        Raises
+        ------
+        ToolError
+            The solver gave up.
         """
         limit = (self._arrays, float(budget))
         cost = self._dense(self._cost)
-        best = float(self._minimum(self._cost, [limit]) @ cost)
-        x = self._minimum(self._arrays, [limit, (self._cost, best * (1 + 1e-7))])
+        cheapest = self._minimum(self._cost, [limit])
+        if cheapest.status == _INFEASIBLE:
+            return None
+        best = float(_solved(cheapest) @ cost)
+        # What is beyond rounding counts as more expensive.
+        x = _solved(self._minimum(self._arrays, [limit, (self._cost, best * (1 + 1e-7))]))
 
         def units(variables: list[int]) -> int:
             return round(sum(x[variables]))
@@ -190,7 +204,7 @@ class Program:
         return row
 
     def _minimum(self, objective: list[tuple[int, float]],
-                 limits: list[tuple[list[tuple[int, float]], float]]) -> np.ndarray:
+                 limits: list[tuple[list[tuple[int, float]], float]]) -> Any:
         row, column, value = zip(*self._rows.entries, strict=True)
         shape = len(self._rows.low), len(self._whole)
         constraints = [LinearConstraint(coo_array((value, (row, column)), shape).tocsr(),
@@ -198,11 +212,14 @@ class Program:
         constraints += [LinearConstraint(self._dense(terms)[None], -np.inf, high)
                         for terms, high in limits]
         goal = self._dense(objective)
-        result = milp(goal / (np.abs(goal).max() or 1.0), constraints=constraints,
-                      integrality=np.array(self._whole, dtype=int),
-                      bounds=Bounds(0, np.array(self._upper)), options={"mip_rel_gap": 0.0})
-        if result.status != 0:
-            reason = _STATUS.get(result.status, f"ended with status {result.status}")
-            raise ToolError(f"the solver of the hybrid mapping (HiGHS) {reason}: {result.message}")
-        whole = np.array(self._whole)
-        return np.where(whole, np.round(result.x), result.x)
+        return milp(goal / (np.abs(goal).max() or 1.0), constraints=constraints,
+                    integrality=np.array(self._whole, dtype=int),
+                    bounds=Bounds(0, np.array(self._upper)), options={"mip_rel_gap": 0.0})
+
+
+def _solved(result: Any) -> np.ndarray:
+    """Return the variables that the solver found."""
+    if result.status != 0:
+        reason = _STATUS.get(result.status, f"ended with status {result.status}")
+        raise ToolError(f"the solver of the hybrid mapping (HiGHS) {reason}: {result.message}")
+    return result.x

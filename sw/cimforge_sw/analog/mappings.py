@@ -33,7 +33,7 @@ def sparse(matrices: Sequence[Matrix], array: int, grain: int = 1) -> Mapping:
     placements: list[Placement] = []
     arrays = 0
     for factor in factors:
-        blocks = list(factor.blocks(array))
+        blocks = factor.blocks(array)
         pool = pool_of(blocks[0], array, grain)
         per_array = min(pool.down, pool.across)
         for n, block in enumerate(blocks):

@@ -10,11 +10,11 @@ from cimforge.spec.analog.config import AnalogConfig
 from cimforge.spec.errors import ConfigError
 from cimforge_sw.analog.cost import energy, events
 from cimforge_sw.analog.drives import Drives, Rule, drives
-from cimforge_sw.analog.factors import Block, Matrix
+from cimforge_sw.analog.factors import Matrix
 from cimforge_sw.analog.latency import latency
 from cimforge_sw.analog.mappings import MAPPINGS
 from cimforge_sw.analog.placement import Mapping, Placement
-from cimforge_sw.analog.pools import Pool, by_pool, fill_diagonals, fill_slots, strips
+from cimforge_sw.analog.pools import Pool, Strip, by_pool, fill_diagonals, fill_slots, strips
 from cimforge_sw.analog.tech import Technology
 
 __all__ = ["OBJECTIVES", "Aim", "Fixed", "Pieces", "Pooled", "Shelf", "fixed_options", "pieces_of",
@@ -23,7 +23,7 @@ __all__ = ["OBJECTIVES", "Aim", "Fixed", "Pieces", "Pooled", "Shelf", "fixed_opt
 OBJECTIVES = ("interval", "serial", "energy")
 
 #: What a unit puts on each shelf: strips of diagonals, or blocks as strips of their own.
-Pieces = dict["Shelf", list[list[list[Block]]]]
+Pieces = dict["Shelf", list[Strip]]
 _Levels = dict["Shelf", list[tuple[int, tuple[float, ...]]]]
 
 
@@ -114,6 +114,12 @@ class Pooled:
     pieces: dict[Shelf, int]
     levels: _Levels
 
+    @property
+    def least(self) -> float:
+        """Cost with every piece in an array of its own."""
+        last = [levels[-1][1] for levels in self.levels.values()]
+        return sum(max(stage) for stage in zip(*last, strict=True))
+
 
 def pieces_of(matrices: Sequence[Matrix], config: AnalogConfig, kind: str, together: bool
               ) -> Pieces:
@@ -122,7 +128,7 @@ def pieces_of(matrices: Sequence[Matrix], config: AnalogConfig, kind: str, toget
     factors = [factor for matrix in matrices for factor in matrix.monarch()]
     for pool, members in by_pool(factors, config.array, config.grain).items():
         if kind == "scatter":
-            found[Shelf(kind, pool)] += [[[block]] for factor in members
+            found[Shelf(kind, pool)] += [[(block,)] for factor in members
                                          for block in factor.blocks(config.array)]
             continue
         for strip in strips(members, pool, together):
@@ -130,7 +136,7 @@ def pieces_of(matrices: Sequence[Matrix], config: AnalogConfig, kind: str, toget
     return dict(found)
 
 
-def place_pieces(shelf: Shelf, pieces: list[list[list[Block]]], first: int, count: int
+def place_pieces(shelf: Shelf, pieces: list[Strip], first: int, count: int
                  ) -> list[Placement]:
     """Deal pieces out to arrays ``first … first + count - 1``."""
     if shelf.kind == "scatter":

@@ -10,7 +10,7 @@ from cimforge_sw.analog.placement import Placement
 __all__ = ["Pool", "Strip", "by_pool", "fill_diagonals", "fill_slots", "pool_of", "strips"]
 
 #: Diagonals that belong into one array: those of the same blocks of factors with a shared input.
-Strip = list[list[Block]]
+Strip = list[tuple[Block, ...]]
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def by_pool(factors: Sequence[Factor], array: int, grain: int) -> dict[Pool, lis
     """Return factors by the shape that their blocks take."""
     pools: dict[Pool, list[Factor]] = defaultdict(list)
     for factor in factors:
-        pools[pool_of(next(factor.blocks(array)), array, grain)].append(factor)
+        pools[pool_of(factor.blocks(array)[0], array, grain)].append(factor)
     return pools
 
 
@@ -75,9 +75,9 @@ def strips(factors: Sequence[Factor], pool: Pool, together: bool = True) -> list
     together : bool
         False: every diagonal is a strip of its own.
     """
-    groups: dict[object, list[list[Block]]] = defaultdict(list)
+    groups: dict[object, list[tuple[Block, ...]]] = defaultdict(list)
     for n, factor in enumerate(factors):
-        blocks = list(factor.blocks(pool.array))
+        blocks = factor.blocks(pool.array)
         same = (factor.shared, factor.count, factor.rows, len(blocks))
         groups[same if factor.shared and together else n].append(blocks)
     found: list[Strip] = []
