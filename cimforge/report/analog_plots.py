@@ -78,18 +78,15 @@ def draw_mapping(path: Path, mapping: "Mapping", *, title: str = "", most: int =
         rest = f", the first {shown}" if shown < mapping.arrays else ""
         axes.set_title(f"{title or mapping.name}: {mapping.arrays} arrays{rest}, "
                        f"{mapping.utilization:.1%} of the cells in blocks", fontsize=9)
-        stages = {factor.matrix: set() for factor in mapping.factors}  # type: dict[str, set[str]]
-        for factor in mapping.factors:
-            stages[factor.matrix].add(factor.stage)
         handles = [Patch(color=colour, label=name) for name, colour in
                    list(colours.items())[:len(_COLOURS)]]
-        if any("R" in found for found in stages.values()):
+        if any(factor.stage == "R" for factor in mapping.factors):
             handles.append(Patch(color="#cccccc", label="lighter: R"))
         axes.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, 0), frameon=False,
                     ncols=min(len(handles), 9), handlelength=1, columnspacing=1)
 
-    height = down * min(1.0, 9 / wide) + 0.9
-    return save_figure(path, draw, (max(5.0, min(9.5, wide * 1.1)), height))
+    width = max(6.5, min(9.5, wide * 1.1))
+    return save_figure(path, draw, (width, down * min(1.2, 0.95 * width / wide) + 1.1))
 
 
 def draw_gantt(path: Path, timeline: Timeline, *, title: str = "",
@@ -117,10 +114,11 @@ def draw_gantt(path: Path, timeline: Timeline, *, title: str = "",
 
     def draw(axes: Any) -> None:
         for n, (name, mine) in enumerate(bars.items()):
+            narrow = timeline.end / 100  # a white edge would leave nothing of it
             axes.barh([row for row, _, _ in mine], [width for _, _, width in mine],
                       left=[first for _, first, _ in mine], height=0.72,
-                      color=_COLOURS[n % len(_COLOURS)], edgecolor="white", linewidth=0.3,
-                      label=name or None)
+                      color=_COLOURS[n % len(_COLOURS)], label=name or None, linewidth=0.5,
+                      edgecolor=["none" if width < narrow else "white" for _, _, width in mine])
         axes.set_yticks(list(rows.values()), list(rows))
         axes.invert_yaxis()
         axes.set_xlim(0, timeline.end)
