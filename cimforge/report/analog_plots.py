@@ -75,8 +75,9 @@ def draw_mapping(path: Path, mapping: "Mapping", *, title: str = "", most: int =
         axes.set_ylim(-0.05, down * step)
         axes.set_aspect("equal")
         axes.axis("off")
+        plural = "s" * (mapping.arrays != 1)
         rest = f", the first {shown}" if shown < mapping.arrays else ""
-        axes.set_title(f"{title or mapping.name}: {mapping.arrays} arrays{rest}, "
+        axes.set_title(f"{title or mapping.name}: {mapping.arrays} array{plural}{rest}, "
                        f"{mapping.utilization:.1%} of the cells in blocks", fontsize=9)
         handles = [Patch(color=colour, label=name) for name, colour in
                    list(colours.items())[:len(_COLOURS)]]

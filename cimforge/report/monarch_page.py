@@ -35,21 +35,24 @@ its array counts come out. Accuracy is no subject of this page.
 
 Formulas and further assumptions: [docs/monarch-cost.md](../docs/monarch-cost.md)."""
 
+_LATENCY = """At the point that gives the paper's figures, 8 converters per array and t_settle = 7;
+ratio of cycles, geometric mean of the models; a dash where nothing was computed."""
+
 _SATURATION = """
-Three bits hold sums up to 7, so a column of 32 driven cells is clamped about every second time;
-`paper` latency and energy of `dense` are those of a converter that loses that much. With 8 rows at a
-time only the sum 8 is clamped, at four to eight times the pulses (`paper_rows8`). Sparse with 5 bits
-loses little: of 64 cells in FFN blocks more than 31 rarely conduct at once. Expected shares of
-clamped conversions if all bits are independent fair coins; the golden tile counts real ones."""
+Three bits hold sums up to 7, so columns of 32 or 64 driven cells are clamped more often than not;
+`paper` latency and energy of `dense` are those of a converter that loses that much. With 8 rows at
+a time only the sum 8 is clamped, at two to eight times the pulses (`paper_rows8`). Five bits lose
+little: more than 31 of 64 cells rarely conduct at once. The table has expected shares of clamped
+conversions if all bits are independent fair coins; the golden tile counts real ones."""
 
 _DISTANCES = """
 - Arrays: the reconstruction saves more than the paper reports because dense leaves no slot empty;
   at the paper's 78.8 % utilization it would save 86.8 % and 73.6 %.
 - Latency: at 8 converters and t_settle = 7 the closed forms of a 1024 x 1024 matrix with one
-  diagonal per array give 1.575 and 1.730, the paper's 1.59 and 1.73. With FFN blocks of 64 only four
-  drives follow one another in an array, so whole padded models come out above that. Counted
-  serially, sparse and dense are no faster than linear: the paper must pipeline its stages.
-- Trimmed FFN blocks of R have 16 rows, 16 of which share an array's columns: dense takes turns more
+  diagonal per array (`example`) give 1.575 and 1.730, the paper's 1.59 and 1.73. With FFN blocks of
+  64 only four drives follow one another in an array, so dense is faster on whole padded models.
+  Counted serially, sparse and dense are slower than linear: the paper must pipeline its stages.
+- Trimmed FFN blocks of R have 16 rows, and an array has 16 rows of them: dense takes turns more
   often and is slower than sparse everywhere. Scatter and hybrid do not suffer from it.
 - Energy: dynamic energy of arrays, converters and the tile's memories only. The paper's 1.74
   includes parts of its system that do not shrink with the arrays and are not known here."""
@@ -58,16 +61,15 @@ _DISTANCES = """
 def monarch_page(report: dict[str, Any]) -> str:
     """Return the Markdown page of a report as ``make paper-monarch`` writes it."""
     records = report["records"]
-    models = list(dict.fromkeys(record["model"] for record in records))
+    models = [record["model"] for record in _where(records, figure="flops_vs_dense",
+                                                   blocks="padded")]
     lines = ["# Monarch factors on ADC-shared arrays", "",
              f"Made by `{report['command']}` from `monarch.json`, commit {report['commit']}.",
              _ABOUT, "", "## Bars", "", *_bars(report["bars"]), "", "Where we differ:", _DISTANCES,
-             "", "## Beside the paper", "", *_beside(records, models), "",
+             "", "## Beside the paper", "", *_beside(records), "",
              "## Arrays and utilization", "", *_arrays(records, models), "",
              "## Latency against linear", "",
-             "At the point that gives the paper's figures, 8 converters per array and t_settle = 7; "
-             "ratio of cycles, geometric mean of the models.", "", *_latency(records), "",
-             "## Converters per array", "",
+             _LATENCY, "", *_latency(records), "", "## Converters per array", "",
              "t_settle = 4, the paper's bits, cycles per token, geometric mean of the models.", "",
              *_sweep(records), ""]
     lines += [f"![Sweep, {blocks}, {kind}](img/monarch-sweep-{blocks}-{kind}.svg)"
@@ -79,8 +81,8 @@ def monarch_page(report: dict[str, Any]) -> str:
               "Q, K, V and O of one layer, n = 1024, b = 32.", ""]
     lines += [f"![{name}](img/monarch-{name}.svg)" for name in ("linear", *_MAPPINGS)]
     lines += ["", "## Programs in time", "",
-              "One 256 x 256 matrix, b = 16, on arrays of 64, lossless; dense and scatter with three "
-              "other matrices resident in the same arrays.", ""]
+              "One 256 x 256 matrix, b = 16, on arrays of 64, lossless; with dense and scatter",
+              "three other matrices are resident in the same arrays.", ""]
     lines += [f"![{name}](img/monarch-gantt-{name}.svg)"
               for name in ("sparse", "dense", "scatter", "scatter-pipelined")]
     return "\n".join(lines) + "\n"
@@ -102,13 +104,14 @@ def _where(records: Records, **where: Any) -> Records:
 
 
 def _mean(records: Records, **where: Any) -> str:
-    """Return the geometric mean over the models; a dash where nothing was computed."""
+    """Return the geometric mean over the models."""
     found = [record["ours"] for record in _where(records, **where)]
     return f"{geometric_mean(found):.2f}" if found else "-"
 
 
-def _beside(records: Records, models: Sequence[str]) -> list[str]:
-    """Return every figure that the paper has, a column per model."""
+def _beside(records: Records) -> list[str]:
+    """Return every figure that the paper has, a column per model and one for the example."""
+    models = list(dict.fromkeys(record["model"] for record in records))
     keys = ("figure", "mapping", "paper", "paper_source", "technology", "blocks")
     rows: dict[tuple, dict[str, float]] = {}
     for record in records:
