@@ -101,10 +101,12 @@ def _latencies(model: str, study: Study, blocks: str) -> Iterator[Record]:
     for setting in SETTINGS:
         for rule in (_RULES if setting == PAPER_POINT else ("paper", "lossless")
                      if blocks == "trimmed" else ("paper",)):
-            work = study.work
-            if rule != "paper_rows8":
-                work = {**work, "hybrid": study.hybrid("interval", setting, rule)}
             for normalization in NORMALIZATIONS:
+                work = dict(study.work)
+                if rule != "paper_rows8":
+                    work["hybrid"] = (
+                        study.hybrid("interval", setting, rule) if normalization == "per_array"
+                        else study.hybrid_at_equal_adcs(setting, rule))
                 cycles = {name: study.latency(mine, setting, rule, normalization)
                           for name, mine in work.items()}
                 for name in list(cycles)[1:]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 
 from cimforge.spec.analog.config import AnalogConfig
 from cimforge_sw.analog.cost import energy, events, expected_saturation
@@ -24,6 +24,9 @@ SWEEP = tuple((adcs, 4) for adcs in (4, 8, 16, 32))
 SETTINGS = (PAPER_POINT, *SWEEP)
 #: ``dense``: diagonals of Q, K and V in arrays of their own; ``dense_shared``: driven together.
 NAMES = ("linear", "sparse", "dense", "dense_shared", "scatter")
+
+
+_technology = cache(load_technology)
 
 
 def rule_of(name: str) -> Rule:
@@ -56,13 +59,24 @@ class Study:
 
     def hybrid(self, objective: str, setting: tuple[int, int], rule: str,
                technology: str = "isaac") -> Drives:
-        """Return the drives of the hybrid mapping on as many arrays as dense takes."""
+        """Return the drives of the hybrid mapping, with at most the arrays that dense takes."""
         key = objective, setting, rule, technology
         if key not in self._hybrids:
             self._hybrids[key] = drives(hybrid(
                 self.matrices, self.config(setting), self.work["dense"].mapping.arrays, objective,
                 rule_of(rule), technology))
         return self._hybrids[key]
+
+    def hybrid_at_equal_adcs(self, setting: tuple[int, int], rule: str) -> Drives:
+        """Return the best for ``equal_adcs`` of the hybrid mapping and those that fit beside it.
+
+        The hybrid's program counts converters per array.
+        """
+        found = self.hybrid("interval", setting, rule)
+        most = self.work["dense"].mapping.arrays
+        fit = [work for work in self.work.values() if work.mapping.arrays <= most]
+        return min((found, *fit), key=lambda work: self.latency(
+            work, setting, rule, "equal_adcs").interval)
 
     def latency(self, work: Drives, setting: tuple[int, int], rule: str, normalization: str
                 ) -> Latency:
@@ -72,7 +86,7 @@ class Study:
     def energy(self, work: Drives, rule: str, technology: str) -> float:
         """Return fJ per token."""
         return energy(events(work, self.config(), rule_of(rule)),
-                      load_technology(technology)).total
+                      _technology(technology)).total
 
     def saturation(self, work: Drives, rule: str) -> float:
         """Return the expected share of clamped conversions."""

@@ -22,8 +22,9 @@ its array counts come out. Accuracy is no subject of this page.
 - `dense`: packed diagonals, those of Q, K and V in arrays of their own. `dense_shared`, ours: side
   by side, driven together; fewer pulses, but more conversions in one array. `scatter`, ours:
   blocks dealt out to all arrays that hold weights of their shape. `hybrid`: an exact choice for
-  each layer, on as many arrays as dense takes; for latency the one of least interval per array,
-  for energy that of least energy.
+  each layer, on at most as many arrays as dense takes; for latency the one of least interval per
+  array (under `equal_adcs` the best of that and the others that fit), for energy that of least
+  energy.
 - Bits `paper`: 8 / 5 / 3 for linear / sparse / dense, and 5 for scatter, which the paper does not
   have. `paper_rows8`: 3 bits for dense and scatter, 8 rows at a time. `lossless`: what each column
   needs: 9 for 256 cells, 7 for 64, 6 for 32, 5 for 16.

@@ -134,9 +134,9 @@ def _slowest(cycles: np.ndarray, levels: list[int], budget: int | None) -> int:
     cycles = cycles[:, cycles[0] > 0]
     if not cycles.size:
         return 0
-    if budget is None:
-        return int(cycles[0].max())
     arrays = cycles.shape[1]
+    if budget is None or arrays * levels[0] <= budget:
+        return int(cycles[0].max())
     if arrays > budget:
         return int(cycles[-1].max()) * -(-arrays // budget)
     count = np.array(levels)
