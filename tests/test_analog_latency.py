@@ -7,7 +7,7 @@ import pytest
 
 from cimforge.spec.analog.commands import Drive
 from cimforge.spec.analog.config import AnalogConfig
-from cimforge.spec.analog.timing import convert_cycles
+from cimforge.spec.analog.timing import convert_cycles, cycles
 from cimforge.spec.errors import ConfigError
 from cimforge_sw.analog.drives import LOSSLESS, PAPER, RULES, drives
 from cimforge_sw.analog.factors import Matrix
@@ -122,10 +122,29 @@ def test_drives_are_those_of_the_scheduler(matrices, name, adcs, row_group):
                        precision=Precision(row_group=row_group))
     made = [command for command in program.run if isinstance(command, Drive)]
     work = drives(mapping)
-    cycles = work.durations(config, dict.fromkeys(LOSSLESS, Precision(row_group=row_group)))
-    assert sorted(cycles) == sorted(convert_cycles(config, drive) for drive in made)
+    taken = work.durations(config, dict.fromkeys(LOSSLESS, Precision(row_group=row_group)))
+    assert sorted(taken) == sorted(convert_cycles(config, drive) for drive in made)
     grains = [(bin(d.row_mask).count("1") * 8, bin(d.col_mask).count("1") * 8) for d in made]
     assert sorted(zip(work.rows, work.cols, strict=True)) == sorted(grains)
+
+
+@pytest.mark.parametrize(("name", "slack"), [
+    ("linear", 0), ("sparse", 0), ("scatter", 0), ("dense", 100)])
+def test_interval_is_that_of_the_tile(name, slack):
+    """Cycles per token of a long program; dense also waits for stage R to retire in order."""
+    layers = [Matrix(f"w{n}", 256, 256, 16, 16) for n in range(4)]
+    mapping = MAPPINGS[name](layers, 64, 8)
+    config = AnalogConfig(arrays=mapping.arrays, adcs=16, act_depth=8192, acc_depth=8192)
+    zeros = {(m.name, stage): np.zeros(shape, dtype=np.int8) for m in layers
+             for stage, shape in (("W", (256, 256)), ("R", (16,) * 3), ("L", (16,) * 3))}
+
+    def run(tokens):
+        return cycles(config, schedule(mapping, ["w0"], zeros, config, tokens=tokens,
+                                       scales={m.name: (0, 1, 0) for m in layers}).run)
+
+    step = latency(drives(mapping), config).steps[0]
+    assert step.interval <= (run(8) - run(4)) / 4 <= step.interval + slack
+    assert step.serial <= run(1) <= step.serial + 256
 
 
 def test_bad_input():
