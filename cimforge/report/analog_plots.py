@@ -47,34 +47,9 @@ def draw_mapping(path: Path, mapping: "Mapping", *, title: str = "", most: int =
                for n, matrix in enumerate(mapping.matrices)}
 
     def draw(axes: Any) -> None:
-        from matplotlib.collections import PatchCollection
-        from matplotlib.patches import Patch, Rectangle
+        from matplotlib.patches import Patch
 
-        step = 1 + _GAP
-
-        def corner(array: int) -> tuple[float, float]:
-            return array % wide * step, (down - 1 - array // wide) * step
-
-        frames = [Rectangle(corner(array), 1, 1) for array in range(shown)]
-        axes.add_collection(PatchCollection(frames, facecolor="#f4f4f4", edgecolor="#666666",
-                                            linewidth=0.6))
-        boxes, faces = [], []
-        for place in mapping.placements:
-            if place.array >= shown:
-                continue
-            x, y = corner(place.array)
-            boxes.append(Rectangle(
-                (x + place.col / mapping.array, y + 1 - (place.row + place.rows) / mapping.array),
-                place.cols / mapping.array, place.rows / mapping.array))
-            factor = place.block.factor
-            colour = colours[factor.matrix]
-            faces.append(_light(colour) if factor.stage == "R" else colour)
-        axes.add_collection(PatchCollection(boxes, facecolor=faces, edgecolor="white",
-                                            linewidth=0.3))
-        axes.set_xlim(-0.05, wide * step)
-        axes.set_ylim(-0.05, down * step)
-        axes.set_aspect("equal")
-        axes.axis("off")
+        _draw_blocks(axes, mapping, colours, shown, wide)
         plural = "s" * (mapping.arrays != 1)
         rest = f", the first {shown}" if shown < mapping.arrays else ""
         axes.set_title(f"{title or mapping.name}: {mapping.arrays} array{plural}{rest}, "
@@ -88,6 +63,38 @@ def draw_mapping(path: Path, mapping: "Mapping", *, title: str = "", most: int =
 
     width = max(6.5, min(9.5, wide * 1.1))
     return save_figure(path, draw, (width, down * min(1.2, 0.95 * width / wide) + 1.1))
+
+
+def _draw_blocks(axes: Any, mapping: "Mapping", colours: dict[str, str], shown: int, wide: int
+                 ) -> None:
+    """Draw the first ``shown`` arrays, ``wide`` in a row, and the blocks in them."""
+    from matplotlib.collections import PatchCollection
+    from matplotlib.patches import Rectangle
+
+    step, down = 1 + _GAP, -(-shown // wide)
+
+    def corner(array: int) -> tuple[float, float]:
+        return array % wide * step, (down - 1 - array // wide) * step
+
+    frames = [Rectangle(corner(array), 1, 1) for array in range(shown)]
+    axes.add_collection(PatchCollection(frames, facecolor="#f4f4f4", edgecolor="#666666",
+                                        linewidth=0.6))
+    boxes, faces = [], []
+    for place in mapping.placements:
+        if place.array >= shown:
+            continue
+        x, y = corner(place.array)
+        boxes.append(Rectangle(
+            (x + place.col / mapping.array, y + 1 - (place.row + place.rows) / mapping.array),
+            place.cols / mapping.array, place.rows / mapping.array))
+        factor = place.block.factor
+        colour = colours[factor.matrix]
+        faces.append(_light(colour) if factor.stage == "R" else colour)
+    axes.add_collection(PatchCollection(boxes, facecolor=faces, edgecolor="white", linewidth=0.3))
+    axes.set_xlim(-0.05, wide * step)
+    axes.set_ylim(-0.05, down * step)
+    axes.set_aspect("equal")
+    axes.axis("off")
 
 
 def draw_gantt(path: Path, timeline: Timeline, *, title: str = "",
