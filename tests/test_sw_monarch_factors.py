@@ -155,7 +155,8 @@ def test_a_size_without_factors_says_so(n):
     ((6.0, 8, 4, 3), r"outputs must be an integer of at least 1, not 6\.0"),
     ((6, 8, 4, 3, True), "rank must be an integer of at least 1, not True"),
     ((6, 8, 4, 3, 1, "rows"), "order must be one of strided, contiguous, not 'rows'"),
-    ((6, 8, 2, 2, 1, "strided", (4, 8)), r"padded must be at least 6 outputs and 8 inputs, not"),
+    ((6, 8, 2, 2, 1, "strided", (4, 8)), "padded must be two integers, at least 6 outputs"),
+    ((6, 8, 2, 2, 1, "strided", (8, 8.0)), r"and 8 inputs, not \(8, 8\.0\)"),
     ((6, 8, 3, 3, 1, "strided", (9, 10)), "in_blocks must divide 10 inputs, such as 2 or 5"),
 ])
 def test_impossible_shapes_are_named(arguments, message):

@@ -165,7 +165,7 @@ def _layer(where: str, entry: Any) -> tuple[list[MonarchShape], bool]:
             raise DataError(f"{where}: expected exactly {', '.join(sorted(_PART_KEYS))} of a part")
     try:
         shapes = [MonarchShape(**part) for part in parts]
-    except (ConfigError, TypeError, ValueError) as error:
+    except ConfigError as error:
         raise DataError(f"{where}: {error}") from error
     if len({shape.inputs for shape in shapes}) != 1:
         raise DataError(f"{where}: expected parts that share their inputs")

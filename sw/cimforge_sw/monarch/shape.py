@@ -59,15 +59,11 @@ class MonarchShape:
     padded: tuple[int, int] | None = None
 
     def __post_init__(self):
-        sizes = (self.outputs, self.inputs)
-        object.__setattr__(self, "padded", sizes if self.padded is None else tuple(self.padded))
         for name in ("outputs", "inputs", "in_blocks", "out_blocks", "rank"):
             check_count(name, getattr(self, name))
         if self.order not in ORDERS:
             raise ConfigError(f"order must be one of {', '.join(ORDERS)}, not {self.order!r}")
-        if min(a - b for a, b in zip(self.full, sizes, strict=True)) < 0:
-            raise ConfigError(f"padded must be at least {self.outputs} outputs and {self.inputs} "
-                              f"inputs, not {self.padded!r}")
+        object.__setattr__(self, "padded", _padding(self.padded, (self.outputs, self.inputs)))
         _check_divides("outputs", self.full[0], "out_blocks", self.out_blocks)
         _check_divides("inputs", self.full[1], "in_blocks", self.in_blocks)
         if self.rank > min(self.out_size, self.in_size):
@@ -127,6 +123,15 @@ def check_count(name: str, value: object) -> None:
     """Refuse what is no integer of at least 1."""
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise ConfigError(f"{name} must be an integer of at least 1, not {value!r}")
+
+
+def _padding(padded: object, sizes: tuple[int, int]) -> tuple[int, ...]:
+    values = sizes if padded is None else tuple(padded) if isinstance(padded, (tuple, list)) else ()
+    if [type(value) for value in values] != [int, int] or any(
+            value < size for value, size in zip(values, sizes, strict=True)):
+        raise ConfigError(f"padded must be two integers, at least {sizes[0]} outputs and "
+                          f"{sizes[1]} inputs, not {padded!r}")
+    return values
 
 
 def _check_divides(side: str, size: int, blocks_name: str, blocks: int) -> None:
