@@ -48,7 +48,7 @@ def run_accuracy(out: Path, folder: Path, models: tuple[str, ...] = MODELS,
         for cell in wanted:
             if subject is None or (subject.name, subject.seed) != (cell.model, cell.seed):
                 subject = Subject(cell.model, cell.seed)
-            if records.get(cell, {}).get("digest") != subject.digest:
+            if records.get(cell, {}).get("digest") != cell.tag(subject.digest):
                 records[cell] = _result(cell, subject, folder, bars)
             bar.advance()
     every = [record for cell in cells() if cell in records
