@@ -50,6 +50,10 @@ class Cell:
         method = self.method.replace(":", "of")
         return folder / self.model / f"{method}-{self.target:g}-{self.seed}.json"
 
+    def journal(self, folder: Path) -> Path:
+        """Return the file of the search, while there is one."""
+        return self.path(folder).with_suffix(".journal")
+
     def tag(self, digest: str) -> str:
         """Return what a result depends on: model and texts, and the method's revision."""
         revision = REVISIONS.get(self.method)
