@@ -35,7 +35,7 @@ _TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "voc
                     "tokenizer.model", "spiece.model")
 # What transformers raises for a configuration or weights that it cannot use.
 LOAD_ERRORS = (SafetensorError, OSError, ValueError, RuntimeError, LookupError, TypeError,
-               AttributeError, ArithmeticError, StrictDataclassError)
+               AttributeError, ArithmeticError, ImportError, StrictDataclassError)
 
 
 @dataclass(frozen=True, eq=False)
