@@ -31,11 +31,11 @@ _ERRORS = ("weight_error", "output_error", "weight_error_recovered", "output_err
 _HEAD = """# Fidelity of D2S
 
 {model}, all {layers} linear layers of its blocks as Monarch factors, no retraining; made by
-`{command}`. Calibration and held-out text are the two halves of the sentences that ship with the
-package. Weight error is `|W - M| / |W|`, output error the same of the outputs on the calibration
-text, mean over layers; score is the mean cosine of held-out sentence embeddings to the dense
-model's. `a → b`: projection → after layer-wise recovery. Rules and formulas:
-[docs/monarch.md](../docs/monarch.md).
+`{command}`. Calibration and held-out text are the two halves of the sentences
+that ship with the package. Weight error is `|W - M| / |W|`, output error the same of the outputs on
+the calibration text, mean over layers; the cosine is that of held-out sentence embeddings to the
+dense model's, mean over sentences. `a → b`: projection → after layer-wise recovery, which takes the
+seconds of one processor in the last column. Rules and formulas: [monarch.md](../docs/monarch.md).
 """
 
 

@@ -159,6 +159,7 @@ def test_layers_that_the_plan_leaves_dense_are_untouched(models):
     nothing = d2s(model, MonarchPlan("dense"))
     assert nothing.layers == {}
     assert nothing.cost == Cost()
+    assert (nothing.cost.compression, nothing.cost.speedup) == (1, 1)
     assert torch.equal(outputs(nothing.model.module), outputs(model.module))
 
 
@@ -182,6 +183,8 @@ def test_weights_and_texts_that_cannot_be_used(models, tmp_path):
     weight_matrix(layer)[3, 1] = torch.inf
     with pytest.raises(DataError, match=rf"{name}: NaN or infinite weights cannot be projected"):
         d2s(model, PLAN)
+    with pytest.raises(DataError, match=r"q_proj: a Monarch layer \(32 -> 32, 4x4 r2\) has"):
+        d2s(d2s(models["llama"], PLAN).model, PLAN)
 
 
 def test_parts_must_belong_together():

@@ -20,7 +20,7 @@ from transformers.utils import logging as hf_logging
 from cimforge.spec.errors import DataError
 from cimforge_sw.checkpoint import MONARCH, PACKED, check_folder, checkpoint_digest
 from cimforge_sw.layers import linear_layers, weight_matrix
-from cimforge_sw.monarch.file import MonarchFile, read_monarch
+from cimforge_sw.monarch.file import read_monarch
 from cimforge_sw.packed_file import read_packed
 from cimforge_sw.zoo import zoo_folder, zoo_names
 
@@ -217,15 +217,18 @@ def load_model(source: str | Path, *, offline: bool = False) -> Model:
     """
     folder = source_folder(str(source), offline)
     files = check_folder(folder)
-    monarch, state = MonarchFile({}, {}), None
-    if files == [folder / PACKED]:
-        state = read_packed(files[0]).tensors
-    elif files == [folder / MONARCH]:
-        monarch = read_monarch(files[0])
-        state = monarch.dense_state()
-    model = model_from(str(source), folder, files, state)
+    if files == [folder / MONARCH]:
+        return _monarch_model(str(source), folder, files)
+    packed = files == [folder / PACKED]
+    return model_from(str(source), folder, files,
+                      read_packed(files[0]).tensors if packed else None)
+
+
+def _monarch_model(name: str, folder: Path, files: list[Path]) -> Model:
+    stored = read_monarch(files[0])
+    model = model_from(name, folder, files, stored.dense_state())
     try:
-        monarch.install(model.module)
+        stored.install(model.module)
     except DataError as error:
         raise DataError(f"{files[0]}: {error}") from error
     return model

@@ -70,7 +70,8 @@ def d2s(model: Model, plan: MonarchPlan, texts: Iterable[Text] | None = None, *,
     Raises
     ------
     DataError
-        A glob that matches nothing, unusable texts or weights, a layer that the text never reached.
+        A glob that matches nothing, unusable texts or weights, a layer that the text never reached
+        or that is converted already.
     ConfigError
         A rule that a layer's size does not allow; names the layer.
     """
@@ -137,9 +138,9 @@ class _Conversion:
                 better: Callable[[Tensor, Tensor, Factors], Factors] | None = None) -> None:
         """Replace a layer by its projection, or by what ``better`` makes of that."""
         layer, shapes = self._dense[name], self.shapes[name]
-        weight = weight_matrix(layer)
-        rows = weight.split([shape.outputs for shape in shapes])
         try:
+            weight = weight_matrix(layer)
+            rows = weight.split([shape.outputs for shape in shapes])
             parts = [project(*each) for each in zip(rows, shapes, strict=True)]
             errors = [_errors(weight, parts, gram)]
             if better is not None and gram is not None:

@@ -35,13 +35,13 @@ class Cost:
 
     @property
     def compression(self) -> float:
-        """How many times fewer parameters."""
-        return self.dense_params / self.params
+        """How many times fewer parameters; 1 for nothing."""
+        return self.dense_params / self.params if self.params else 1.0
 
     @property
     def speedup(self) -> float:
-        """How many times fewer floating-point operations."""
-        return self.dense_flops / self.flops
+        """How many times fewer floating-point operations; 1 for nothing."""
+        return self.dense_flops / self.flops if self.flops else 1.0
 
 
 def shapes_cost(shapes: Iterable[MonarchShape]) -> Cost:
