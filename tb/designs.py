@@ -63,7 +63,9 @@ def _component(design: str):
     block = "dcim_tile" if block == "tile" else block
     module = "tile" if block == "dcim_tile" else block
     kind = "".join(word.capitalize() for word in block.split("_"))
-    return getattr(importlib.import_module(f"cimforge_hw.dcim.{module}"), kind)(config_of(name))
+    package = "common" if block == "requantizer" else "dcim"
+    return getattr(importlib.import_module(f"cimforge_hw.{package}.{module}"),
+                   kind)(config_of(name))
 
 
 @lru_cache(maxsize=1)

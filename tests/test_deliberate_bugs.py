@@ -29,6 +29,7 @@ from hw_deliberate import with_bug
 from hw_support import BASE, PAIR, WIDEST
 
 from cimforge.spec.commands import ErrorCode, LoadActs
+from cimforge_hw.common.requantizer import Requantizer
 from cimforge_hw.dcim.accumulator import Accumulator
 from cimforge_hw.dcim.activation_buffer import ActivationBuffer, LoadActsLayout
 from cimforge_hw.dcim.check import Check
@@ -40,7 +41,6 @@ from cimforge_hw.dcim.issue import ComputeLayout, Issue
 from cimforge_hw.dcim.macro import Macro
 from cimforge_hw.dcim.merging import Merging
 from cimforge_hw.dcim.mode import mode_value
-from cimforge_hw.dcim.requantizer import Requantizer
 from cimforge_hw.dcim.sequencer import Sequencer
 from cimforge_hw.dcim.slicer import Slicer
 from cimforge_hw.dcim.sub_macro import SubMacro

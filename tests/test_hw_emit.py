@@ -16,7 +16,7 @@ from cimforge.spec.errors import ConfigError, DataError
 from cimforge.spec.layout import pack_acts, pack_selects, pack_weights
 from cimforge.spec.timing import MACRO_LATENCY
 from cimforge.spec.yaml_config import load_config
-from cimforge_hw.dcim.requantizer import Requantizer
+from cimforge_hw.common.requantizer import Requantizer
 from cimforge_hw.emit import emit_component, emit_tile, write_if_changed
 from cimforge_verif.random_tile import random_signed
 
