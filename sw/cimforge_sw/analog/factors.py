@@ -1,0 +1,157 @@
+"""What is stored in arrays: dense matrices and the block-diagonal factors of Monarch matrices."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from cimforge.spec.errors import ConfigError
+
+__all__ = ["Block", "Factor", "Matrix", "padded"]
+
+
+def padded(size: int, array: int, grain: int) -> int:
+    """Return the side that a block of ``size`` takes in an array: the next power of two.
+
+    >>> [padded(size, 64, 8) for size in (3, 8, 12, 64)]
+    [8, 8, 16, 64]
+    """
+    return max(grain, 1 << (size - 1).bit_length()) if size <= array else array
+
+
+@dataclass(frozen=True)
+class Block:
+    """A part of a factor that fits one array.
+
+    Parameters
+    ----------
+    factor : Factor
+    index : int
+        Which block of the factor.
+    first_row, first_col : int
+        Of the part inside its block, which is larger than an array where they are not 0.
+    rows, cols : int
+        Inputs and outputs of the part.
+    """
+
+    factor: "Factor"
+    index: int
+    first_row: int
+    first_col: int
+    rows: int
+    cols: int
+
+
+@dataclass(frozen=True)
+class Factor:
+    """Equal blocks on a diagonal, and the matrix they belong to.
+
+    Parameters
+    ----------
+    matrix : str
+        Name of the layer.
+    stage : str
+        ``"W"``: the dense matrix, one block; ``"R"`` and ``"L"``: first and second Monarch factor.
+    count : int
+        Blocks. Of R with rank r: ``r * k`` blocks, rank-major; block ``r * k + b`` takes input
+        block b.
+    rows, cols : int
+        Inputs and outputs of a block.
+    inputs : int
+        Input blocks: R with a rank above 1 has fewer than blocks.
+    shared : str
+        Factors with the same nonempty name have the same input vector (Q, K, V).
+    """
+
+    matrix: str
+    stage: str
+    count: int
+    rows: int
+    cols: int
+    inputs: int
+    shared: str = ""
+
+    @property
+    def weights(self) -> int:
+        """Weights that are not zero by structure."""
+        return self.count * self.rows * self.cols
+
+    def blocks(self, array: int) -> Iterator[Block]:
+        """Yield the parts that fit arrays of ``array`` rows and columns."""
+        for index in range(self.count):
+            for row in range(0, self.rows, array):
+                for col in range(0, self.cols, array):
+                    yield Block(self, index, row, col, min(array, self.rows - row),
+                                min(array, self.cols - col))
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """A linear layer ``y = W x`` by its shape, and its Monarch structure.
+
+    Parameters
+    ----------
+    name : str
+    outputs, inputs : int
+        O and K of the layer, before any padding.
+    blocks_in, blocks_out, rank : int
+        k, j and r of the Monarch form; k = 0: none.
+    padded_outputs, padded_inputs : int
+        What the layer is padded to before it is factored; 0: nothing.
+    shared : str
+        Matrices with the same nonempty name have the same input (Q, K, V).
+
+    Raises
+    ------
+    ConfigError
+        Blocks that do not divide the (padded) layer.
+    """
+
+    name: str
+    outputs: int
+    inputs: int
+    blocks_in: int = 0
+    blocks_out: int = 0
+    rank: int = 1
+    padded_outputs: int = 0
+    padded_inputs: int = 0
+    shared: str = ""
+
+    def __post_init__(self):
+        if min(self.outputs, self.inputs) < 1:
+            raise ConfigError(f"{self.name}: needs outputs and inputs, not {self.outputs} x "
+                              f"{self.inputs}")
+        if self.blocks_in == 0:
+            return
+        for side, size, blocks in (("inputs", self.wide_inputs, self.blocks_in),
+                                   ("outputs", self.wide_outputs, self.blocks_out)):
+            if blocks < 1 or size % blocks:
+                raise ConfigError(f"{self.name}: {blocks} blocks do not divide {size} {side}")
+        if self.rank < 1:
+            raise ConfigError(f"{self.name}: rank must be at least 1, not {self.rank}")
+
+    @property
+    def wide_outputs(self) -> int:
+        """O with padding."""
+        return self.padded_outputs or self.outputs
+
+    @property
+    def wide_inputs(self) -> int:
+        """K with padding."""
+        return self.padded_inputs or self.inputs
+
+    def dense(self) -> tuple[Factor, ...]:
+        """Return the matrix as one block."""
+        return (Factor(self.name, "W", 1, self.inputs, self.outputs, 1, self.shared),)
+
+    def monarch(self) -> tuple[Factor, ...]:
+        """Return R and L.
+
+        Raises
+        ------
+        ConfigError
+            No Monarch structure.
+        """
+        if not self.blocks_in:
+            raise ConfigError(f"{self.name}: has no Monarch structure")
+        k, j, r = self.blocks_in, self.blocks_out, self.rank
+        return (Factor(self.name, "R", r * k, self.wide_inputs // k, j, k, self.shared),
+                Factor(self.name, "L", j, k * r, self.wide_outputs // j, j))
