@@ -143,7 +143,8 @@ class TileBench:
 
     def counters(self):
         """Return all counters by name."""
-        return {name: peek(self.ctx, getattr(self.dut.counters, name)) for name in self.counter_names}
+        return {name: peek(self.ctx, getattr(self.dut.counters, name))
+                for name in self.counter_names}
 
     def check_counters(self, predicted=None):
         """Compare the counters with the replay's, and the cycles with the closed form."""

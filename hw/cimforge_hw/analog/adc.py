@@ -5,7 +5,7 @@ from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
 from cimforge.spec.analog.config import AnalogConfig
-from cimforge_hw.analog.block import AnalogBlock, ConversionLayout, SumsLayout, index
+from cimforge_hw.analog.block import AnalogBlock, ConversionLayout, index, sums_bits
 from cimforge_hw.analog.rounds import families
 from cimforge_hw.common.adder_tree import adder_tree
 from cimforge_hw.common.place import place
@@ -36,7 +36,7 @@ class Converter(AnalogBlock):
 
     Members
     -------
-    sums : ``In(SumsLayout(config))``
+    sums : ``In(sums_bits(config))``
         S of the column, per plane.
     settings : ``In(ConversionLayout(config))``
         bits, SH, OFF, rounding.
@@ -48,7 +48,7 @@ class Converter(AnalogBlock):
 
     def __init__(self, config: AnalogConfig):
         members = {
-            "sums": In(SumsLayout(config)),
+            "sums": In(sums_bits(config)),
             "settings": In(ConversionLayout(config)),
             "codes": Out(CodesLayout(config)),
         }
@@ -72,7 +72,8 @@ class Converter(AnalogBlock):
             code = Signal(signed(len(level)), name=f"code_{plane}")
             high = Signal(name=f"high_{plane}")
             m.d.comb += [
-                level.eq(self.sums[plane] - settings.offset + added),
+                level.eq(self.sums.word_select(plane, cfg.sum_bits)
+                         - settings.offset + added),
                 code.eq(level >> settings.shift),
                 high.eq(code > limit),
                 self.codes.code[plane].eq(Mux(code < 0, 0, Mux(high, limit, code))),
@@ -93,7 +94,7 @@ class Adc(AnalogBlock):
 
     Members
     -------
-    held : ``In(SumsLayout(config)).array(m)``
+    held : ``In(sums_bits(config)).array(m)``
         Sampled column sums.
     slot : ``In(m / adcs).array(families)``
         Column of each family of converters.
@@ -107,7 +108,7 @@ class Adc(AnalogBlock):
 
     def __init__(self, config: AnalogConfig):
         members = {
-            "held": In(SumsLayout(config)).array(config.array),
+            "held": In(sums_bits(config)).array(config.array),
             "slot": In(index(config.array // config.adcs)).array(families(config)),
             "settings": In(ConversionLayout(config)),
             "codes": Out(CodesLayout(config)).array(config.adcs),

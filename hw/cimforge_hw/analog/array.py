@@ -11,6 +11,7 @@ from cimforge_hw.analog.block import (
     ConversionLayout,
     LoadSignature,
     ProgramSignature,
+    follow,
     index,
 )
 from cimforge_hw.analog.crossbar import Crossbar
@@ -26,6 +27,9 @@ from cimforge_hw.common.popcount import popcount
 
 __all__ = ["Array", "ReadSignature"]
 
+_PARTS = {"word_line": WordLine, "legality": Legality, "crossbar": Crossbar,
+          "sample_hold": SampleHold, "rounds": Rounds, "adc": Adc, "shift_add": ShiftAdd,
+          "saturation": Saturation}
 _TAPS = 0xB400  # of the generator: x^16 + x^14 + x^13 + x^11 + 1, maximal length
 
 
@@ -97,17 +101,17 @@ class Array(AnalogBlock):
     def elaborate(self, platform):
         m = Module()
         cfg = self._config
-        parts = {kind: place(m, kind.__name__.lower(), kind, cfg, platform) for kind in (
-            WordLine, Legality, Crossbar, SampleHold, Rounds, Adc, ShiftAdd, Saturation)}
-        lines, legality, crossbar, hold, rounds, adc, add, counts = parts.values()
-        settings = Signal(ConversionLayout(cfg))
-        start, sample, strobe, end = self._control(m, lines, rounds, settings)
+        lines, legality, crossbar, hold, rounds, adc, add, counts = (
+            place(m, name, kind, cfg, platform) for name, kind in _PARTS.items())
+        coming, settings = Signal(ConversionLayout(cfg)), Signal(ConversionLayout(cfg))
+        start, sample, strobe, end = self._control(m, lines, rounds, coming, settings)
         for part in (lines, legality):
-            wiring.connect(m, wiring.flipped(self.load), part.load)
+            follow(m, part.load, self.load)
         for part in (legality, crossbar):
-            wiring.connect(m, wiring.flipped(self.program), part.program)
+            follow(m, part.program, self.program)
         m.d.comb += [
             self.mixed.eq(legality.mixed),
+            legality.col_mask.eq(coming.col_mask),
             legality.start.eq(start),
             hold.sample.eq(sample),
             rounds.begin.eq(sample),
@@ -134,11 +138,11 @@ class Array(AnalogBlock):
     def _ones(self, m: Module, lines):
         return adder_tree([popcount(m, word, f"ones_{i}") for i, word in enumerate(lines.line)])
 
-    def _control(self, m: Module, lines, rounds, settings):
+    def _control(self, m: Module, lines, rounds, coming, settings):
         """Time the drives; return start, sample, "codes arrive", and the end of a drive."""
         cfg = self._config
         claimed, loaded, settling = Signal(), Signal(), Signal()
-        coming, timer = Signal(ConversionLayout(cfg)), Signal(8)
+        timer = Signal(8)
         start, sample, strobe, end = (Signal(name=name) for name in (
             "start", "sample", "strobe", "end"))
         self._room, due = Signal(), timer == 0

@@ -1,6 +1,6 @@
 """What every block of the analog tile has: a configuration, and layouts that several share."""
 
-from amaranth import signed
+from amaranth import Module, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import Out
 
@@ -9,7 +9,8 @@ from cimforge.spec.analog.config import WORD_BITS, AnalogConfig
 from cimforge_hw.common.popcount import WORD
 
 __all__ = ["AnalogBlock", "CommandLayout", "ConversionLayout", "LoadSignature", "ProgramSignature",
-           "SumsLayout", "index", "line_words"]
+           "follow", "index", "line_words",
+           "part_of", "sums_bits"]
 
 
 class AnalogBlock(wiring.Component):
@@ -25,6 +26,23 @@ class AnalogBlock(wiring.Component):
     def config(self) -> AnalogConfig:
         """Parameters this instance was built from."""
         return self._config
+
+
+def part_of(signature: wiring.Signature, *names: str) -> wiring.Signature:
+    """Return the signature of a block that needs some of a bus only."""
+    return wiring.Signature({name: signature.members[name] for name in names})
+
+
+def follow(m: Module, target, source) -> None:
+    """Drive every member of an interface by the one of the same name of another.
+
+    Unlike ``wiring.connect`` it minds no directions: several blocks may listen to one bus.
+    """
+    for path, _, value in target.signature.flatten(target):
+        other = source
+        for step in path:
+            other = getattr(other, step) if isinstance(step, str) else other[step]
+        m.d.comb += Value.cast(value).eq(other)
 
 
 def index(count: int) -> range:
@@ -45,11 +63,12 @@ class CommandLayout(data.StructLayout):
         super().__init__(dict(FIELDS))
 
 
-class SumsLayout(data.ArrayLayout):
-    """Sums of one column, of every plane."""
+def sums_bits(config: AnalogConfig) -> int:
+    """Return the width of one column's sums, plane 0 lowest.
 
-    def __init__(self, config: AnalogConfig):
-        super().__init__(config.sum_bits, config.planes)
+    They travel as plain bits: Amaranth would name every element of hundreds of layouts.
+    """
+    return config.sum_bits * config.planes
 
 
 class ConversionLayout(data.StructLayout):
@@ -81,7 +100,11 @@ class LoadSignature(wiring.Signature):
 
 
 class ProgramSignature(wiring.Signature):
-    """Programming bus: ``mark`` sets a grain square's tag, ``en`` writes ``port`` cells of a row."""
+    """Programming bus.
+
+    ``erase`` forgets all tags and cells, ``mark`` sets a grain square's tag, ``en`` writes ``port``
+    cells of a row.
+    """
 
     def __init__(self, config: AnalogConfig):
         super().__init__({

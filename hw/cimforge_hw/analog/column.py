@@ -4,7 +4,7 @@ from amaranth import Cat, Const, Module, Mux, Signal
 from amaranth.lib.wiring import In, Out
 
 from cimforge.spec.analog.config import WORD_BITS, AnalogConfig
-from cimforge_hw.analog.block import AnalogBlock, SumsLayout, line_words
+from cimforge_hw.analog.block import AnalogBlock, line_words, sums_bits
 from cimforge_hw.common.adder_tree import adder_tree
 from cimforge_hw.common.popcount import popcount
 
@@ -26,7 +26,7 @@ class Column(AnalogBlock):
         Driven word lines, row 0 lowest.
     write : ``In(1)``, ``rows`` : ``In(width).array(words)``, ``cell`` : ``In(8)``
         Set the cells of these rows.
-    sums : ``Out(SumsLayout(config))``
+    sums : ``Out(sums_bits(config))``
         Per plane, the sum of the driven cells.
     """
 
@@ -37,7 +37,7 @@ class Column(AnalogBlock):
             "write": In(1),
             "rows": In(width).array(words),
             "cell": In(WORD_BITS),
-            "sums": Out(SumsLayout(config)),
+            "sums": Out(sums_bits(config)),
         })
 
     def elaborate(self, platform):
@@ -46,7 +46,7 @@ class Column(AnalogBlock):
         counts = [self._count(m, bit) for bit in range(WORD_BITS)]
         for plane in range(self._config.planes):
             bits = counts[plane * w:(plane + 1) * w]
-            m.d.comb += self.sums[plane].eq(
+            m.d.comb += self.sums.word_select(plane, self._config.sum_bits).eq(
                 adder_tree([Cat(Const(0, i), count) if i else count
                             for i, count in enumerate(bits)]))
         return m

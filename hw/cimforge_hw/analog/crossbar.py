@@ -4,7 +4,13 @@ from amaranth import Const, Module, Mux, Signal
 from amaranth.lib.wiring import In, Out
 
 from cimforge.spec.analog.config import AnalogConfig
-from cimforge_hw.analog.block import AnalogBlock, ProgramSignature, SumsLayout, line_words
+from cimforge_hw.analog.block import (
+    AnalogBlock,
+    ProgramSignature,
+    line_words,
+    part_of,
+    sums_bits,
+)
 from cimforge_hw.analog.column import Column
 from cimforge_hw.common.place import place
 
@@ -22,9 +28,9 @@ class Crossbar(AnalogBlock):
     -------
     line : ``In(width).array(words)``
         Driven word lines.
-    program : ``In(ProgramSignature(config))``
+    program : ``In`` of what it needs of :class:`~cimforge_hw.analog.block.ProgramSignature`
         Cells to write.
-    sums : ``Out(SumsLayout(config)).array(m)``
+    sums : ``Out(sums_bits(config)).array(m)``
         Column sums.
     """
 
@@ -32,8 +38,9 @@ class Crossbar(AnalogBlock):
         width, words = line_words(config)
         super().__init__(config, {
             "line": In(width).array(words),
-            "program": In(ProgramSignature(config)),
-            "sums": Out(SumsLayout(config)).array(config.array),
+            "program": In(part_of(ProgramSignature(config), "erase", "en", "line", "chunk",
+                                  "cells")),
+            "sums": Out(sums_bits(config)).array(config.array),
         })
 
     def elaborate(self, platform):

@@ -5,7 +5,7 @@ from amaranth.lib import data, memory
 from amaranth.lib.wiring import In, Out
 
 from cimforge.spec.analog.config import WORD_BITS, AnalogConfig
-from cimforge_hw.analog.block import AnalogBlock, LoadSignature, ProgramSignature
+from cimforge_hw.analog.block import AnalogBlock, LoadSignature, ProgramSignature, part_of
 
 __all__ = ["Legality", "correction_bits"]
 
@@ -27,9 +27,11 @@ class Legality(AnalogBlock):
 
     Members
     -------
-    load : ``In(LoadSignature(config))``
+    load : ``In`` of what it needs of :class:`~cimforge_hw.analog.block.LoadSignature`
         Rows of the next drive.
-    program : ``In(ProgramSignature(config))``
+    col_mask : ``In(grains)``
+        Grains that it converts, from the cycle after ``begin`` on.
+    program : ``In`` of what it needs of :class:`~cimforge_hw.analog.block.ProgramSignature`
         Tags to set, or to forget.
     start : ``In(1)``
         The next drive becomes the current one.
@@ -41,8 +43,9 @@ class Legality(AnalogBlock):
 
     def __init__(self, config: AnalogConfig):
         super().__init__(config, {
-            "load": In(LoadSignature(config)),
-            "program": In(ProgramSignature(config)),
+            "load": In(part_of(LoadSignature(config), "begin", "en", "grain", "sum")),
+            "col_mask": In(config.grains),
+            "program": In(part_of(ProgramSignature(config), "erase", "mark", "tag", "row", "col")),
             "start": In(1),
             "mixed": Out(1),
             "correction": Out(signed(correction_bits(config))).array(config.grains),
@@ -52,10 +55,7 @@ class Legality(AnalogBlock):
         m = Module()
         cfg, load = self._config, self.load
         here, tags = self._tags(m)
-        active = Signal(cfg.grains)
         mixes = []
-        with m.If(load.begin):
-            m.d.sync += active.eq(load.settings.col_mask)
         for c in range(cfg.grains):
             total = Signal(signed(correction_bits(cfg)), name=f"correction_{c}_next")
             met, tag = Signal(name=f"met_{c}"), Signal(WORD_BITS, name=f"tag_{c}")
@@ -65,7 +65,7 @@ class Legality(AnalogBlock):
                 m.d.sync += [total.eq(0), met.eq(0)]
             with m.If(self.start):
                 m.d.sync += self.correction[c].eq(total)
-            mixes.append(active[c] & here[c] & met & (tag != tags[c]))
+            mixes.append(self.col_mask[c] & here[c] & met & (tag != tags[c]))
         m.d.comb += self.mixed.eq(load.en & Cat(mixes).any())
         return m
 

@@ -5,7 +5,7 @@ from amaranth.lib import stream
 from amaranth.lib.wiring import In, Out
 
 from cimforge.spec.analog.config import WORD_BITS, AnalogConfig
-from cimforge_hw.analog.block import AnalogBlock, ProgramSignature, index
+from cimforge_hw.analog.block import AnalogBlock, ProgramSignature, index, part_of
 
 __all__ = ["Programmer"]
 
@@ -25,8 +25,8 @@ class Programmer(AnalogBlock):
         The grain square, and its tag.
     weights : ``In(stream.Signature(port * 8))``
         INT8 weights.
-    program : ``Out(ProgramSignature(config))``
-        To an array; ``erase`` is never set.
+    program : ``Out`` of :class:`~cimforge_hw.analog.block.ProgramSignature` without ``erase``
+        To an array.
     done : ``Out(1)``
         The last beat is written.
     """
@@ -38,7 +38,8 @@ class Programmer(AnalogBlock):
             "col": In(index(config.grains)),
             "tag": In(WORD_BITS),
             "weights": In(stream.Signature(config.port * WORD_BITS)),
-            "program": Out(ProgramSignature(config)),
+            "program": Out(part_of(ProgramSignature(config), "mark", "tag", "row", "col", "en",
+                                   "line", "chunk", "cells")),
             "done": Out(1),
         })
 

@@ -7,7 +7,6 @@ from amaranth.lib.wiring import In, Out
 from cimforge.spec.analog.config import WORD_BITS, AnalogConfig
 from cimforge_hw.analog.block import AnalogBlock, index
 from cimforge_hw.analog.memories import SumMemory
-from cimforge_hw.analog.shift_add import AccumulatorLayout
 from cimforge_hw.analog.walk import SideLayout, Walk
 from cimforge_hw.analog.write_back import StageLayout
 from cimforge_hw.common.place import place
@@ -60,7 +59,7 @@ class Retire(AnalogBlock):
         Arrays with a converted drive.
     array : ``Out``, ``chunk`` : ``Out``
         Array and columns to read.
-    sums, clamped, saturations : ``In(...).array(port)``
+    sums, saturations : ``In(...).array(port)``
         What it holds of them.
     drive_beat, last : ``Out(1)``
         A beat of a drive retires; a command does.
@@ -85,7 +84,6 @@ class Retire(AnalogBlock):
             "array": Out(index(config.arrays)),
             "chunk": Out(index(config.array // config.port)),
             "sums": In(signed(config.acc_bits)).array(lanes),
-            "clamped": In(AccumulatorLayout(config)["clamped"].shape).array(lanes),
             "saturations": In(config.acc_bits).array(lanes),
             "drive_beat": Out(1),
             "last": Out(1),

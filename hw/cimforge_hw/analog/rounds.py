@@ -20,7 +20,7 @@ def families(config: AnalogConfig) -> int:
 
 def first_one(m: Module, value, name: str):
     """Return the index of the lowest set bit, and ``value`` without it."""
-    lowest, rest = Signal(len(value), name=f"{name}_lowest"), Signal(len(value), name=f"{name}_rest")
+    lowest, rest = (Signal(len(value), name=f"{name}_{what}") for what in ("lowest", "rest"))
     m.d.comb += [rest.eq(value & (value - 1)), lowest.eq(value & ~rest)]
     bits = (len(value) - 1).bit_length()
     number = Cat(Cat(lowest[i] for i in range(len(value)) if i >> b & 1).any()

@@ -4,7 +4,7 @@ from amaranth import Module, Signal
 from amaranth.lib.wiring import In, Out
 
 from cimforge.spec.analog.config import AnalogConfig
-from cimforge_hw.analog.block import AnalogBlock, SumsLayout
+from cimforge_hw.analog.block import AnalogBlock, sums_bits
 
 __all__ = ["SampleHold"]
 
@@ -20,23 +20,23 @@ class SampleHold(AnalogBlock):
     -------
     sample : ``In(1)``
         Take the sums.
-    sums : ``In(SumsLayout(config)).array(m)``
+    sums : ``In(sums_bits(config)).array(m)``
         Column sums.
-    held : ``Out(SumsLayout(config)).array(m)``
+    held : ``Out(sums_bits(config)).array(m)``
         What was sampled last.
     """
 
     def __init__(self, config: AnalogConfig):
         super().__init__(config, {
             "sample": In(1),
-            "sums": In(SumsLayout(config)).array(config.array),
-            "held": Out(SumsLayout(config)).array(config.array),
+            "sums": In(sums_bits(config)).array(config.array),
+            "held": Out(sums_bits(config)).array(config.array),
         })
 
     def elaborate(self, platform):
         m = Module()
         for c, (held, now) in enumerate(zip(self.held, self.sums, strict=True)):
-            register = Signal(len(now.as_value()), name=f"held_{c}", reset_less=True)
+            register = Signal(len(now), name=f"held_{c}", reset_less=True)
             with m.If(self.sample):
                 m.d.sync += register.eq(now)
             m.d.comb += held.eq(register)

@@ -52,7 +52,7 @@ class Sequencer(AnalogBlock):
     retired : ``Out(8)``
         Commands that have retired, modulo 256.
     program : ``Out(ProgramSignature(config))``, ``program_array`` : ``Out(arrays)``
-        To the arrays, and which of them.
+        To the arrays, and which of them, a cycle after the beat.
     set_requantize : ``Out(RequantizeWriteLayout())``
         To write back.
     idle, discard, cleared : ``Out(1)``
@@ -163,6 +163,9 @@ class Sequencer(AnalogBlock):
             programmer.weights.valid.eq(self.weights.valid),
             programmer.weights.payload.eq(self.weights.payload),
             self.weights.ready.eq(programmer.weights.ready | self.discard),
+        ]
+        # A cycle later is early enough, and keeps the weights' port off the cells of all arrays.
+        m.d.sync += [
             self.program_array.eq(1 << command.array),
             *(getattr(self.program, name).eq(getattr(program, name))
               for name in ("mark", "tag", "row", "col", "en", "line", "chunk")),

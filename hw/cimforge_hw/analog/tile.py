@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from cimforge.spec.analog.config import WORD_BITS, AnalogConfig
 from cimforge_hw.analog.array import Array
-from cimforge_hw.analog.block import AnalogBlock, CommandLayout
+from cimforge_hw.analog.block import AnalogBlock, CommandLayout, follow
 from cimforge_hw.analog.counters import Counters, CountersSignature
 from cimforge_hw.analog.loader import Loader
 from cimforge_hw.analog.memories import ActivationMemory
@@ -83,7 +83,7 @@ class AnalogTile(AnalogBlock):
         wiring.connect(m, retire.results, wiring.flipped(self.results))
         for i, array in enumerate(arrays):
             self._connect_array(m, i, array, sequencer, loader, retire)
-        self._connect_results(m, arrays, retire)
+        self._connect_results(m, arrays, retire, counters)
         self._connect_memory(m, loader, retire, write_back, acts)
         self._connect_control(m, sequencer, loader, retire, write_back)
         self._connect_flags(m, arrays, sequencer, loader)
@@ -91,18 +91,14 @@ class AnalogTile(AnalogBlock):
         return m
 
     def _connect_array(self, m: Module, i: int, array, sequencer, loader, retire):
-        load, program, here = loader.load, sequencer.program, sequencer.program_array[i]
+        program, here = sequencer.program, sequencer.program_array[i]
+        follow(m, array.load, loader.load)
+        follow(m, array.program, program)
         m.d.comb += [
-            array.load.begin.eq(loader.begin[i]),
+            array.load.begin.eq(loader.begin[i]),  # the buses are for one array
             array.load.en.eq(loader.en[i]),
-            *(getattr(array.load, name).eq(getattr(load, name))
-              for name in ("settings", "last", "grain", "part", "sum")),
-            *(a.eq(b) for a, b in zip(array.load.bits, load.bits, strict=True)),
             *(getattr(array.program, name).eq(getattr(program, name) & here)
               for name in ("erase", "mark", "en")),
-            *(getattr(array.program, name).eq(getattr(program, name))
-              for name in ("tag", "row", "col", "line", "chunk")),
-            *(a.eq(b) for a, b in zip(array.program.cells, program.cells, strict=True)),
             loader.free[i].eq(array.free),
             retire.ready[i].eq(array.read.ready),
             array.read.chunk.eq(retire.chunk),
@@ -113,14 +109,15 @@ class AnalogTile(AnalogBlock):
         if self._config.dither:
             m.d.comb += array.seed.eq((self._config.dither ^ i) or 1)
 
-    def _connect_results(self, m: Module, arrays, retire):
+    def _connect_results(self, m: Module, arrays, retire, counters):
         """Put the array that retires on the result bus."""
         with m.Switch(retire.array):
             for i, array in enumerate(arrays):
                 with m.Case(i):
-                    for name in ("sums", "clamped", "saturations"):
-                        m.d.comb += [a.eq(b) for a, b in zip(
-                            getattr(retire, name), getattr(array.read, name), strict=True)]
+                    for target, source in ((retire.sums, array.read.sums),
+                                           (retire.saturations, array.read.saturations),
+                                           (counters.clamped, array.read.clamped)):
+                        m.d.comb += [a.eq(b) for a, b in zip(target, source, strict=True)]
 
     def _connect_memory(self, m: Module, loader, retire, write_back, acts):
         m.d.comb += [
@@ -171,5 +168,4 @@ class AnalogTile(AnalogBlock):
             counters.busy.eq(Cat(array.busy for array in arrays)),
             *(a.eq(array.driven) for a, array in zip(counters.driven, arrays, strict=True)),
             *(a.eq(array.grains) for a, array in zip(counters.grains, arrays, strict=True)),
-            *(a.eq(b) for a, b in zip(counters.clamped, retire.clamped, strict=True)),
         ]

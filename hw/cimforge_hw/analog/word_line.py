@@ -4,7 +4,7 @@ from amaranth import Cat, Module, Mux, Signal
 from amaranth.lib.wiring import In, Out
 
 from cimforge.spec.analog.config import WORD_BITS, AnalogConfig
-from cimforge_hw.analog.block import AnalogBlock, LoadSignature, index, line_words
+from cimforge_hw.analog.block import AnalogBlock, LoadSignature, index, line_words, part_of
 
 __all__ = ["WordLine"]
 
@@ -13,8 +13,8 @@ class WordLine(AnalogBlock):
     """Loads the next drive while one pulses; ``start`` makes the next one current.
 
     Pulses come bit by bit, the sign bit first, and per bit by ascending row groups. A row's number
-    in its drive is its grain's rank among the driven ones, and its row in the grain; a row is driven
-    if that number is in the current group.
+    in its drive is its grain's rank among the driven ones, and its row in the grain; the rows whose
+    number is in the current group are driven.
 
     Parameters
     ----------
@@ -22,7 +22,7 @@ class WordLine(AnalogBlock):
 
     Members
     -------
-    load : ``In(LoadSignature(config))``
+    load : ``In`` of what it needs of :class:`~cimforge_hw.analog.block.LoadSignature`
         Rows of the next drive.
     start : ``In(1)``, ``row_group_log2`` : ``In(4)``
         The next drive is complete: pulse it from the next cycle on.
@@ -37,7 +37,7 @@ class WordLine(AnalogBlock):
     def __init__(self, config: AnalogConfig):
         width, words = line_words(config)
         super().__init__(config, {
-            "load": In(LoadSignature(config)),
+            "load": In(part_of(LoadSignature(config), "begin", "en", "grain", "part", "bits")),
             "start": In(1),
             "row_group_log2": In(4),
             "step": In(1),
@@ -52,12 +52,14 @@ class WordLine(AnalogBlock):
         driven, ranks, grains = self._ranks(m)
         active = self._pulses(m, driven, ranks, grains)
         acts = self._activations(m)
-        width, words = line_words(self._config)
-        with m.Switch(self._bit):
-            for bit in range(WORD_BITS):
-                with m.Case(bit):
-                    m.d.comb += [self.line[w].eq(acts[bit][w] & active[w * width:(w + 1) * width])
-                                 for w in range(words)]
+        width, _ = line_words(self._config)
+        for w, line in enumerate(self.line):
+            rows, bits = Signal(width, name=f"rows_{w}"), Signal(width, name=f"bits_{w}")
+            m.d.comb += [rows.eq(active[w * width:(w + 1) * width]), line.eq(rows & bits)]
+            with m.Switch(self._bit):
+                for bit in range(WORD_BITS):
+                    with m.Case(bit):
+                        m.d.comb += bits.eq(acts[bit][w])
         return m
 
     def _ranks(self, m: Module):
@@ -114,9 +116,12 @@ class WordLine(AnalogBlock):
                 m.d.sync += bit.eq(bit - 1)
         with m.If(self.start):
             m.d.sync += [base.eq(0), bit.eq(WORD_BITS - 1), log2.eq(self.row_group_log2)]
-        inside = Cat(((row ^ base) & mask)[:split] == 0 for row in range(cfg.grain))
-        return Cat(((driven[g] & (((rank ^ base[split:]) & mask[split:]) == 0)).replicate(cfg.grain)
-                    & inside) for g, rank in enumerate(ranks))
+        inside, grain = Signal(cfg.grain), Signal(cfg.grains)
+        m.d.comb += [
+            inside.eq(Cat(((row ^ base) & mask)[:split] == 0 for row in range(cfg.grain))),
+            grain.eq(driven & Cat(((rank ^ base[split:]) & mask[split:]) == 0 for rank in ranks)),
+        ]
+        return Cat(Mux(grain[g], inside, 0) for g in range(cfg.grains))
 
     def _activations(self, m: Module) -> list[list[Signal]]:
         """Return the current drive's activations by bit, cut into words."""
@@ -124,16 +129,20 @@ class WordLine(AnalogBlock):
         width, words = line_words(cfg)
         chunk = Cat(load.part[:cfg.grain_beats.bit_length() - 1],
                     load.grain[:cfg.grains.bit_length() - 1])
+        chunks = Signal(cfg.array // cfg.port)  # which of them loads
+        m.d.comb += chunks.eq(load.en << chunk)
+        fill = [Signal(width, name=f"fill_{word}") for word in range(words)]
+        m.d.comb += Cat(fill).eq(Cat(bit.replicate(cfg.port) for bit in chunks))
         acts: list[list[Signal]] = []
         for bit in range(WORD_BITS):
             acts.append([])
-            for word in range(words):
-                coming, now = (Signal(width, name=f"act_{bit}_{word}_{which}", reset_less=True)
-                               for which in ("next", "now"))
-                for i in range(width // cfg.port):
-                    with m.If(load.en & (chunk == word * (width // cfg.port) + i)):
-                        m.d.sync += coming.word_select(i, cfg.port).eq(load.bits[bit])
+            coming = load.bits[bit].replicate(width // cfg.port)
+            for word, here in enumerate(fill):
+                loading, now = (Signal(width, name=f"act_{bit}_{word}_{which}", reset_less=True)
+                                for which in ("next", "now"))
+                with m.If(load.en):
+                    m.d.sync += loading.eq((loading & ~here) | (coming & here))
                 with m.If(self.start):
-                    m.d.sync += now.eq(coming)
+                    m.d.sync += now.eq(loading)
                 acts[-1].append(now)
         return acts
