@@ -1,5 +1,6 @@
 """The zoo's text, training that goes on after an interruption, and bits per byte."""
 
+import json
 import math
 
 import pytest
@@ -8,7 +9,7 @@ import torch
 from cimforge.spec.errors import DataError
 from cimforge_sw.evaluate import bits_per_byte
 from cimforge_sw.models import load_model
-from cimforge_sw.zoo import recipes, train
+from cimforge_sw.zoo import recipes, train, zoo_folder
 from cimforge_sw.zoo.corpus import load_corpus
 from cimforge_sw.zoo.text import calibration_spans, held_out_spans
 
@@ -110,3 +111,17 @@ def test_bits_per_byte_of_a_model_that_knows_nothing(tiny_recipe, tmp_path):
     encoder = load_model("all-MiniLM-L6-v2")
     with pytest.raises(DataError, match="predicts no next tokens"):
         bits_per_byte(encoder, ["some text here"])
+
+
+@pytest.mark.parametrize(("name", "least"), [("stdlib-llama", 1.5), ("stdlib-mamba", 1.5)])
+def test_the_models_that_ship_beat_xz_on_files_they_never_saw(name, least):
+    model = load_model(name)
+    record = json.loads((zoo_folder(name) / "training.json").read_text())
+    scores = record["bits_per_byte"]
+    assert scores["test"] < scores["xz"] < scores["gzip"]
+    texts = held_out_spans()[:4]
+    assert bits_per_byte(model, texts) < least
+    broken = load_model(name)
+    for parameter in broken.module.parameters():
+        parameter.mul_(0.5)
+    assert bits_per_byte(broken, texts) > 1.5 * bits_per_byte(model, texts)

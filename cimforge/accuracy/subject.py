@@ -124,6 +124,12 @@ class Subject:
 
     def measure(self, cell: Cell, folder: Path, progress: Progress) -> dict:
         """Return the result of a cell: scores in float and in INT8, the plan, seconds."""
+        from cimforge_sw.zoo.scan import trainable_scan
+
+        with trainable_scan():  # Mamba at less than half the time, and the same figures
+            return self._measure(cell, folder, progress)
+
+    def _measure(self, cell: Cell, folder: Path, progress: Progress) -> dict:
         from cimforge.accuracy.shape import plan_shape
 
         start = time.perf_counter()

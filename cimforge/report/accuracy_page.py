@@ -52,9 +52,9 @@ def _scores(records: Iterable[dict[str, Any]], method: str, target: float, key: 
 
 
 def _cell(scores: list[float]) -> str:
-    """Return mean and spread: half the range of the seeds."""
-    if not scores:
-        return "-"
+    """Return mean and spread: half the range of the seeds, where there are several."""
+    if len(scores) < 2:
+        return f"{scores[0]:.4f}" if scores else "-"
     spread = (max(scores) - min(scores)) / 2
     return f"{mean(scores):.4f} ±{spread:.4f}"
 
@@ -133,13 +133,13 @@ def accuracy_page(report: dict[str, Any]) -> str:
         lines += [f"## {model}", "", f"Dense {mean(dense):.4f}, in INT8 {mean(int8):.4f}.", "",
                   *_table(mine, "score"), "", "After quantization to INT8:", "",
                   *_table(mine, "score_int8"), "",
-                  "With SparseGPT, which updates the weights that stay; then in INT8:", "",
+                  "With SparseGPT, which updates the weights that stay (first seed); INT8:", "",
                   *_table(mine, "score", _UPDATED), "",
                   *_table(mine, "score_int8", _UPDATED), "",
                   f"![{model}](img/accuracy-{model}.svg)", ""]
     lines += ["## FLOW-X against the best of the others", "",
               *_verdict_table(verdicts(records), "FLOW-X"),
-              "", "With SparseGPT's update, FLOW-X choosing for it:", "",
+              "", "With SparseGPT's update, FLOW-X choosing for it (first seed):", "",
               *_verdict_table(verdicts(records, "flow-x+update", _UPDATED), "FLOW-X"),
               "", "## FLOW against the best uniform pattern or mix", ""]
     for method in ("flow", "flow-line"):

@@ -1,31 +1,46 @@
 """Configurations as YAML: named presets, and files that differ from one of them."""
 
 from pathlib import Path
+from typing import TypeVar
 
 import yaml
 
+from cimforge.spec.analog.config import AnalogConfig
 from cimforge.spec.config import DcimConfig
 from cimforge.spec.errors import ConfigError, DataError
 from cimforge.spec.files import write_atomic
 from cimforge.spec.yaml_text import read_yaml, yaml_pairs
 
-__all__ = ["load_config", "preset_names", "save_config"]
+__all__ = ["analog_preset_names", "load_analog_config", "load_config", "preset_names",
+           "save_config"]
+
+_Config = TypeVar("_Config", DcimConfig, AnalogConfig)
 
 # Installed beside the package, or in the repository beside it.
-_FOLDERS = (Path(__file__).parents[1] / "configs", Path(__file__).parents[2] / "configs")
+_ROOTS = (Path(__file__).parents[1] / "configs", Path(__file__).parents[2] / "configs")
 
 
-def _folder() -> Path:
-    return next((folder for folder in _FOLDERS if folder.is_dir()), _FOLDERS[-1])
+def _folder(kind: type) -> Path:
+    root = next((folder for folder in _ROOTS if folder.is_dir()), _ROOTS[-1])
+    return root / "analog" if kind is AnalogConfig else root
+
+
+def _names(kind: type) -> list[str]:
+    return sorted(path.stem for path in _folder(kind).glob("*.yaml"))
 
 
 def preset_names() -> list[str]:
-    """Return the names of the shipped configurations.
+    """Return the names of the shipped configurations of the digital tile.
 
     >>> "default" in preset_names()
     True
     """
-    return sorted(path.stem for path in _folder().glob("*.yaml"))
+    return _names(DcimConfig)
+
+
+def analog_preset_names() -> list[str]:
+    """Return the names of the shipped configurations of the analog tile."""
+    return _names(AnalogConfig)
 
 
 def load_config(source: str | Path) -> DcimConfig:
@@ -41,13 +56,26 @@ def load_config(source: str | Path) -> DcimConfig:
     ConfigError
         Unknown preset, unreadable file, unknown or repeated key, or a value no hardware can have.
     """
+    return _load(source, DcimConfig)
+
+
+def load_analog_config(source: str | Path) -> AnalogConfig:
+    """Load a configuration of the analog tile, as `load_config` does for the digital one.
+
+    >>> load_analog_config("default").array
+    64
+    """
+    return _load(source, AnalogConfig)
+
+
+def _load(source: str | Path, kind: type[_Config]) -> _Config:
     path = Path(source)
     if path.suffix not in (".yaml", ".yml"):
-        if str(source) not in preset_names():
+        if str(source) not in _names(kind):
             raise ConfigError(f"no preset named {str(source)!r}; there are "
-                              f"{', '.join(preset_names())}, or give the path of a .yaml file")
-        path = _folder() / f"{source}.yaml"
-    return _build(path, _values(path))
+                              f"{', '.join(_names(kind))}, or give the path of a .yaml file")
+        path = _folder(kind) / f"{source}.yaml"
+    return _build(path, _values(path), kind)
 
 
 def _values(path: Path) -> object:
@@ -66,13 +94,13 @@ def _values(path: Path) -> object:
         raise ConfigError(f"{path}: not valid YAML: line {mark.line + 1}: {problem}") from error
 
 
-def _build(path: Path, raw: object) -> DcimConfig:
+def _build(path: Path, raw: object, kind: type[_Config]) -> _Config:
     if not isinstance(raw, dict):
         raise ConfigError(f"{path}: expected parameters as 'name: value', not {raw!r}")
     base = raw.pop("base", None)
-    if base is not None and base not in preset_names():
-        raise ConfigError(f"{path}: base must be one of {', '.join(preset_names())}, not {base!r}")
-    parent = DcimConfig() if base is None else load_config(base)
+    if base is not None and base not in _names(kind):
+        raise ConfigError(f"{path}: base must be one of {', '.join(_names(kind))}, not {base!r}")
+    parent = kind() if base is None else _load(base, kind)
     unknown = sorted(str(key) for key in raw if key not in parent.to_dict())
     if unknown:
         raise ConfigError(f"{path}: unknown parameter(s): {', '.join(unknown)}")
@@ -82,7 +110,7 @@ def _build(path: Path, raw: object) -> DcimConfig:
         raise ConfigError(f"{path}: {error}") from error
 
 
-def save_config(config: DcimConfig, path: str | Path) -> None:
+def save_config(config: DcimConfig | AnalogConfig, path: str | Path) -> None:
     """Write every parameter, so that the file stays valid when defaults change.
 
     Raises

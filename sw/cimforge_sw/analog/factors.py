@@ -54,9 +54,9 @@ class Factor:
         Blocks. Of R with rank r: ``r * k`` blocks, rank-major; block ``r * k + b`` takes input
         block b.
     rows, cols : int
-        Inputs and outputs of a block.
-    inputs : int
-        Input blocks: R with a rank above 1 has fewer than blocks.
+        Inputs and outputs of a block; the inputs of L's are rank-major as well.
+    rank : int
+        r of the Monarch form.
     shared : str
         Factors with the same nonempty name have the same input vector (Q, K, V).
     """
@@ -66,7 +66,7 @@ class Factor:
     count: int
     rows: int
     cols: int
-    inputs: int
+    rank: int = 1
     shared: str = ""
 
     @property
@@ -140,7 +140,7 @@ class Matrix:
 
     def dense(self) -> tuple[Factor, ...]:
         """Return the matrix as one block."""
-        return (Factor(self.name, "W", 1, self.inputs, self.outputs, 1, self.shared),)
+        return (Factor(self.name, "W", 1, self.inputs, self.outputs, shared=self.shared),)
 
     def monarch(self) -> tuple[Factor, ...]:
         """Return R and L.
@@ -153,5 +153,5 @@ class Matrix:
         if not self.blocks_in:
             raise ConfigError(f"{self.name}: has no Monarch structure")
         k, j, r = self.blocks_in, self.blocks_out, self.rank
-        return (Factor(self.name, "R", r * k, self.wide_inputs // k, j, k, self.shared),
-                Factor(self.name, "L", j, k * r, self.wide_outputs // j, j))
+        return (Factor(self.name, "R", r * k, self.wide_inputs // k, j, r, self.shared),
+                Factor(self.name, "L", j, k * r, self.wide_outputs // j, r))

@@ -1,0 +1,242 @@
+"""From a mapping to commands: addresses, strides, masks, and stages pipelined over tokens."""
+
+from collections import defaultdict
+from collections.abc import Mapping as Dict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from cimforge.spec.analog.commands import (
+    AnalogCommand,
+    Drive,
+    End,
+    Erase,
+    Input,
+    Output,
+    Program,
+    SetRequantize,
+)
+from cimforge.spec.analog.config import AnalogConfig, lossless_bits
+from cimforge.spec.analog.program import AnalogProgram
+from cimforge.spec.errors import ConfigError, DataError
+from cimforge_sw.analog.factors import Matrix
+from cimforge_sw.analog.memory import Memory
+from cimforge_sw.analog.placement import Mapping, Placement
+
+__all__ = ["Precision", "schedule"]
+
+
+@dataclass(frozen=True)
+class Precision:
+    """How the drives of a stage convert.
+
+    Parameters
+    ----------
+    bits : int
+        ADC bits; 0: as many as lose nothing.
+    row_group : int
+        Driven rows per pulse, a power of two; 0: all at once.
+    shift, offset : int
+        Of the converter.
+    rounded : bool
+    """
+
+    bits: int = 0
+    row_group: int = 0
+    shift: int = 0
+    offset: int = 0
+    rounded: bool = False
+
+    def of(self, config: AnalogConfig, rows: int) -> dict[str, Any]:
+        """Return the fields of a drive whose columns meet ``rows`` programmed cells."""
+        group = self.row_group or 512
+        bits = self.bits or lossless_bits(min(rows, group), config.cell_bits)
+        if bits > config.adc_bits:
+            raise ConfigError(f"columns of {min(rows, group)} cells need {bits} ADC bits, but the "
+                              f"tile has {config.adc_bits}: raise adc_bits, or lower row_group")
+        return {"bits": bits, "row_group": group, "shift": self.shift, "offset": self.offset,
+                "round": self.rounded}
+
+
+def schedule(mapping: Mapping, names: Sequence[str], weights: Dict[tuple[str, str], np.ndarray],
+             config: AnalogConfig, *, scales: Dict[str, tuple[int, int, int]] | None = None,
+             tokens: int = 1, precision: Precision | None = None, pipelined: bool = True
+             ) -> AnalogProgram:
+    """Return the program of layers that share one input.
+
+    Parameters
+    ----------
+    mapping : Mapping
+        Of these layers, and perhaps of others, whose blocks are programmed as well where they
+        share an array.
+    names : sequence of str
+        One layer, or several of the same Monarch structure.
+    weights : dict of (layer, stage) to ndarray of int8
+        ``"W"``: [O, K]; ``"R"``: [k, r j, K / k]; ``"L"``: [j, O / j, k r], as
+        `cimforge_verif.analog.monarch` takes them.
+    config : AnalogConfig
+        Its ``array`` is the mapping's.
+    scales : dict of str to (bias, multiplier, shift)
+        Requantizer between the Monarch stages, by layer.
+    tokens : int
+    precision : Precision, optional
+        Lossless without it.
+    pipelined : bool
+        Let the first stage of a token run beside the second of the one before.
+
+    Raises
+    ------
+    ConfigError
+        A tile too small or of another array size, or too coarse an ADC.
+    DataError
+        Layers that are not in the mapping, do not share an input, or weights of another shape.
+    """
+    if mapping.array != config.array:
+        raise ConfigError(f"the mapping is for arrays of {mapping.array}, the tile's have "
+                          f"{config.array}")
+    matrices = [_matrix(mapping, name) for name in names]
+    memory = Memory(mapping, matrices, config)
+    used = {place.array for name in names for place in mapping.placements
+            if place.block.factor.matrix == name}
+    local = {array: number for number, array in enumerate(sorted(used))}
+    if len(local) > config.arrays:
+        raise ConfigError(f"{names[0]}: lies in {len(local)} arrays, but the tile has "
+                          f"{config.arrays}")
+    setup, beats = _setup(mapping, local, weights, config)
+    if memory.stages[0] != "W":
+        setup += [SetRequantize(slot=slot, bias=bias, multiplier=multiplier, shift=shift)
+                  for slot, (bias, multiplier, shift) in enumerate(
+                      _scale(scales, name) for name in names)]
+        if len(names) > config.requantizers:
+            raise ConfigError(f"{len(names)} layers need as many requantizers, but the tile has "
+                              f"{config.requantizers}")
+    zeros = -(-memory.acts // config.port)
+    setup.append(Input(dst=0, count=zeros))
+    stages = [_drives(mapping, memory, stage, local, config, precision or Precision())
+              for stage in memory.stages]
+    run = _run(memory, stages, config, tokens, pipelined)
+    return AnalogProgram(
+        config=config, mapping=mapping.name, names=tuple(names),
+        outputs=tuple(matrix.outputs for matrix in matrices), inputs=matrices[0].inputs,
+        tokens=tokens, setup=setup, run=run, weights=beats, zeros=zeros)
+
+
+def _matrix(mapping: Mapping, name: str) -> Matrix:
+    for matrix in mapping.matrices:
+        if matrix.name == name:
+            return matrix
+    raise DataError(f"{name!r} is not in the mapping of "
+                    f"{', '.join(matrix.name for matrix in mapping.matrices)}")
+
+
+def _scale(scales: Dict[str, tuple[int, int, int]] | None, name: str) -> tuple[int, int, int]:
+    if scales is None or name not in scales:
+        raise DataError(f"{name}: no scale for the requantizer between its stages")
+    return scales[name]
+
+
+def _setup(mapping: Mapping, local: dict[int, int], weights: Dict[tuple[str, str], np.ndarray],
+           config: AnalogConfig) -> tuple[list[AnalogCommand], np.ndarray]:
+    """Return the commands that program the arrays, and the weight stream."""
+    commands: list[AnalogCommand] = [Erase(array=array) for array in local.values()]
+    beats, grain = [np.zeros((0, config.port), dtype=np.int8)], config.grain
+    for place in mapping.placements:
+        if place.array not in local:
+            continue
+        if place.rows % grain or place.cols % grain:
+            raise ConfigError(f"{place.block.factor.matrix}: blocks of {place.rows} x {place.cols} "
+                              f"cells are not whole grains of {grain}")
+        cells = np.zeros((place.rows, place.cols), dtype=np.int8)
+        cells[:place.block.rows, :place.block.cols] = _part(place, weights)
+        for row in range(0, place.rows, grain):
+            for col in range(0, place.cols, grain):
+                # Blocks that a column could meet together begin in different rows.
+                commands.append(Program(
+                    array=local[place.array], row=(place.row + row) // grain,
+                    col=(place.col + col) // grain, tag=1 + place.row // grain))
+                beats.append(cells[row:row + grain, col:col + grain].reshape(-1, config.port))
+    return commands, np.concatenate(beats)
+
+
+def _part(place: Placement, weights: Dict[tuple[str, str], np.ndarray]) -> np.ndarray:
+    """Return a block's weights as [rows, columns], inputs by outputs."""
+    block, factor = place.block, place.block.factor
+    key = factor.matrix, factor.stage
+    if key not in weights:
+        raise DataError(f"{factor.matrix}: no weights of stage {factor.stage}")
+    stored = weights[key]
+    inputs, rank = factor.count // factor.rank, factor.rank
+    shape = {"W": (factor.cols, factor.rows), "L": (factor.count, factor.cols, factor.rows),
+             "R": (inputs, rank * factor.cols, factor.rows)}[factor.stage]
+    if stored.shape != shape or stored.dtype != np.int8:
+        raise DataError(f"{factor.matrix} {factor.stage}: weights must be int8 of shape {shape}, "
+                        f"not {stored.dtype} of shape {stored.shape}")
+    if factor.stage == "R":
+        turn, k = divmod(block.index, inputs)
+        stored = stored[k].reshape(rank, factor.cols, factor.rows)[turn]
+    elif factor.stage == "L":  # the hidden vector is rank-major, as R's blocks are
+        stored = stored[block.index].reshape(factor.cols, -1, rank).swapaxes(1, 2)
+        stored = stored.reshape(factor.cols, factor.rows)
+    return stored[block.first_col:block.first_col + block.cols,
+                  block.first_row:block.first_row + block.rows].T
+
+
+def _drives(mapping: Mapping, memory: Memory, stage: str, local: dict[int, int],
+            config: AnalogConfig, precision: Precision) -> list[Drive]:
+    """Return the drives of a stage for token 0; arrays take turns."""
+    groups: dict[tuple[int, int, int], list[Placement]] = defaultdict(list)
+    for place in mapping.placements:
+        factor = place.block.factor
+        if factor.matrix in memory.names and factor.stage == stage:
+            # Parts of one block that add up must come one after the other.
+            groups[place.block.first_row, place.drive, place.array].append(place)
+    drives = []
+    for (_, _, array), places in sorted(groups.items(), key=lambda item: item[0]):
+        for together in memory.drivable(places):
+            drives.append(replace(
+                memory.drive(together), array=local[array],
+                **precision.of(config, max(place.block.rows for place in together))))
+    return drives
+
+
+def _run(memory: Memory, stages: list[list[Drive]], config: AnalogConfig, tokens: int,
+         pipelined: bool) -> list[AnalogCommand]:
+    """Return the commands of all tokens."""
+    run: list[AnalogCommand] = []
+    ready: dict[tuple[int, int], int] = {}  # (stage, token) -> position its input is complete at
+
+    def take(token: int) -> None:
+        run.append(Input(dst=memory.input(token), count=-(-memory.inputs // config.port)))
+        ready[0, token] = len(run) - 1
+
+    def perform(stage: int, token: int) -> None:
+        for drive in stages[stage]:
+            moved = memory.moved(drive, stage, token)
+            run.append(replace(moved, depends=len(run) - ready[stage, token]))
+        ready[stage + 1, token] = len(run) - 1
+
+    def send(token: int) -> None:
+        for n, (src, outputs) in enumerate(memory.outputs(token)):
+            run.append(Output(src=src, count=-(-outputs // config.port),
+                              last=n == len(memory.names) - 1))
+
+    depth = len(stages) if pipelined else 1
+    if not pipelined:
+        for token in range(tokens):
+            take(token)
+            for stage in range(len(stages)):
+                perform(stage, token)
+            send(token)
+    else:
+        take(0)
+        for step in range(tokens + depth - 1):
+            if step + 1 < tokens:
+                take(step + 1)
+            for stage in range(len(stages)):
+                if 0 <= step - stage < tokens:
+                    perform(stage, step - stage)
+            if step - depth + 1 >= 0:
+                send(step - depth + 1)
+    return [*run, End()]
