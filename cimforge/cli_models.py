@@ -58,8 +58,8 @@ def accuracy(out: Annotated[Path, typer.Option(help="Folder of the report.")] = 
              seed: Annotated[list[int] | None, typer.Option(min=0, help="Only these.")] = None
              ) -> None:
     """Measure the accuracy table; takes hours, and goes on where it was interrupted."""
-    from cimforge.accuracy import run_accuracy
     from cimforge.accuracy.cells import MODELS, SEEDS
+    from cimforge.accuracy.run import run_accuracy
 
     typer.echo(run_accuracy(out, cells, tuple(model or MODELS), tuple(seed or SEEDS)))
 

@@ -107,6 +107,7 @@ def verdicts(records: Records, method: str = "flow-x", others: tuple[str, ...] =
                 "model": model, "target": target, "ours": mean(ours), "best_method": best,
                 "best": mean(theirs[best]), "margin": sign * (mean(ours) - mean(theirs[best])),
                 "spread": max((max(s) - min(s)) / 2 for s in (ours, theirs[best])),
+                "seeds": len(ours),
                 "clear": min(gaps) > 0})
     return found
 
@@ -114,10 +115,13 @@ def verdicts(records: Records, method: str = "flow-x", others: tuple[str, ...] =
 def _verdict_table(verdict: Records, title: str) -> list[str]:
     lines = [f"| model | target | {title} | best other | | margin | seeds' spread | every seed |",
              "|---|---|---|---|---|---|---|---|"]
-    return lines + [
-        f"| {row['model']} | {row['target']:.1%} | {row['ours']:.4f} | {row['best']:.4f} | "
-        f"{_title(row['best_method'])} | {row['margin']:+.4f} | {row['spread']:.4f} | "
-        f"{'yes' if row['clear'] else 'no'} |" for row in verdict]
+    for row in verdict:
+        spread = f"{row['spread']:.4f}" if row["seeds"] > 1 else "-"
+        lines.append(
+            f"| {row['model']} | {row['target']:.1%} | {row['ours']:.4f} | {row['best']:.4f} | "
+            f"{_title(row['best_method'])} | {row['margin']:+.4f} | {spread} | "
+            f"{'yes' if row['clear'] else 'no'} |")
+    return lines
 
 
 def accuracy_page(report: dict[str, Any]) -> str:
@@ -176,6 +180,6 @@ def accuracy_plots(report: dict[str, Any], folder: Path) -> list[Path]:
                             else "bits per byte")
             axes.set_title(model)
             axes.grid(alpha=0.3)
-            axes.legend()
-        paths.append(save_figure(folder / f"accuracy-{model}.svg", draw))
+            axes.legend(loc="upper left", bbox_to_anchor=(1, 1))  # beside: no corner is free
+        paths.append(save_figure(folder / f"accuracy-{model}.svg", draw, (8.5, 4.5)))
     return paths

@@ -10,14 +10,15 @@ _METHODS = {"uniform": "uniform N:8 or best mix", "owl": "OWL-style, N:8",
             "flow": "FLOW, published candidates", "flow-line": "FLOW, N:8", "flow-x": "FLOW-X"}
 
 _WHY = f"""
-What the plans at {_TARGET:.0%} look like. FLOW normalizes the outliers' presence O over the layers,
-so the layer with most gets N* = 8 and the one with least N* = 1 whatever the target is: its plans
-reach from nearly everything kept to one weight of eight (`least`, `most`; `spread` is the standard
-deviation of N/M over the layers). A layer that loses seven weights of eight costs the model more
-than another one gains by staying nearly whole, which no cost that is linear in N sees. `rank
-correlation` (Spearman) is between a layer's O, or its locality D, and the N/M that a method gave
-it: near 1 in the row of FLOW-X, which measured the model, outliers would tell what a layer needs;
-near 0 there, they do not.
+What the plans at {_TARGET:.0%} look like: smallest and largest N/M of a layer, its standard
+deviation over the layers, and Spearman's rank correlation between the layers' N/M and their
+outliers' presence O and locality D. FLOW-X measured the model, so its row says what layers need.
+
+To be uneven is not the mistake: FLOW-X's plans are uneven, too. But FLOW gives many weights to
+layers with many outliers (by design, where its candidates allow it), and FLOW-X's N/M has next to
+no rank correlation with O, or a negative one: the outliers of a layer do not tell what the model
+loses with its weights. FLOW with the published candidates also chooses M by D, and a small M costs
+much by itself (compare uniform 1:2, 2:4 and 4:8 above), and it has no pattern between 1/4 and 1/2.
 """
 
 
