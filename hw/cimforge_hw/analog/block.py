@@ -17,8 +17,6 @@ class AnalogBlock(wiring.Component):
     """A component that is built from an :class:`AnalogConfig` alone."""
 
     def __init__(self, config: AnalogConfig, members: dict):
-        if not isinstance(config, AnalogConfig):
-            raise TypeError(f"config must be an AnalogConfig, not {config!r}")
         self._config = config
         super().__init__(members)
 

@@ -51,6 +51,8 @@ class AnalogTile(AnalogBlock):
     """
 
     def __init__(self, config: AnalogConfig):
+        if not isinstance(config, AnalogConfig):
+            raise TypeError(f"config must be an AnalogConfig, not {config!r}")
         super().__init__(config, {
             "commands": In(stream.Signature(CommandLayout())),
             "weights": In(stream.Signature(config.port * WORD_BITS)),

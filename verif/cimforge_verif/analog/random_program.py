@@ -1,7 +1,7 @@
 """Random legal programs for the analog tile, most of which no scheduler would write."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
@@ -16,39 +16,11 @@ from cimforge.spec.analog.commands import (
     Program,
     ReadSaturation,
     SetRequantize,
-    encode,
 )
 from cimforge.spec.analog.config import AnalogConfig
+from cimforge_verif.analog.vectors import AnalogVectors
 
-__all__ = ["AnalogProgram", "random_program"]
-
-
-@dataclass
-class AnalogProgram:
-    """Commands, or words of them, and what they load.
-
-    Attributes
-    ----------
-    config : AnalogConfig
-    commands : list of AnalogCommand, or ndarray of uint8, shape (n, 32)
-    weights, acts : ndarray of int8, shape (beats, port)
-    """
-
-    config: AnalogConfig
-    commands: list[AnalogCommand] | np.ndarray
-    weights: np.ndarray
-    acts: np.ndarray
-
-    @property
-    def words(self) -> np.ndarray:
-        """Command words: uint8, shape (n, 32)."""
-        return self.commands if isinstance(self.commands, np.ndarray) else encode(self.commands)
-
-    def streams(self) -> dict[str, list[int]]:
-        """Return every input stream as integers."""
-        return {name: [int.from_bytes(beat.tobytes(), "little") for beat in beats]
-                for name, beats in (("commands", self.words), ("weights", self.weights),
-                                    ("acts", self.acts))}
+__all__ = ["random_program"]
 
 
 class _Writer:
@@ -184,7 +156,7 @@ class _Writer:
 
 
 def random_program(config: AnalogConfig, rng: np.random.Generator, length: int,
-                   pulses: int = 8) -> AnalogProgram:
+                   pulses: int = 8) -> AnalogVectors:
     """Return a random legal program of about ``length`` commands.
 
     Parameters
@@ -208,7 +180,8 @@ def random_program(config: AnalogConfig, rng: np.random.Generator, length: int,
     for _ in range(length):
         writer.step()
     beats = {name: _joined(parts, port) for name, parts in writer.streams.items()}
-    return AnalogProgram(config, [*writer.commands, End()], **beats)
+    return AnalogVectors(config, [*writer.commands, End()], **beats,
+                         name="random program")
 
 
 def _joined(parts: Iterable[np.ndarray], port: int) -> np.ndarray:
