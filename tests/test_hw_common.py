@@ -9,6 +9,7 @@ from hw_support import BASE, PAIR, SMALLEST, drive, ids, simulate
 
 from cimforge_hw.common.adder_tree import adder_tree
 from cimforge_hw.common.place import port_name
+from cimforge_hw.common.popcount import popcount
 from cimforge_hw.dcim.mode import ModeLayout, is_mode, mode_value
 
 
@@ -23,6 +24,20 @@ def test_an_adder_tree_never_overflows(count):
         for values in itertools.product((-4, -1, 0, 3), repeat=count):
             drive(ctx, terms, values)
             assert ctx.get(total) == sum(values)
+
+    simulate(module, bench)
+
+
+@pytest.mark.parametrize("width", [1, 2, 3, 8, 64, 70, 130])
+def test_popcount(width):
+    value, module, count = Signal(width), Module(), Signal(8)
+    module.d.comb += count.eq(popcount(module, value, "count"))
+    full = (1 << width) - 1
+
+    async def bench(ctx):
+        for number in (0, 1, full, full // 3, 1 << width - 1, full ^ 1):
+            ctx.set(value, number)
+            assert ctx.get(count) == number.bit_count()
 
     simulate(module, bench)
 

@@ -1,6 +1,6 @@
 """How many bits of a signal are set."""
 
-from amaranth import Module, Signal, Value
+from amaranth import Cat, Const, Module, Signal, Value
 
 from cimforge_hw.common.adder_tree import adder_tree
 
@@ -21,10 +21,13 @@ def popcount(m: Module, value: Value, name: str) -> Value:
 
 
 def _word(m: Module, value: Value, name: str) -> Value:
-    size, width = 1, max(2, 1 << (len(value) - 1).bit_length())
+    """Add fields to their neighbours, and those to theirs."""
+    width = 1 << (len(value) - 1).bit_length()
+    value, size = Cat(value, Const(0, width - len(value))), 1
     while size < width:
         mask = sum(((1 << size) - 1) << start for start in range(0, width, 2 * size))
         total = Signal(width, name=f"{name}_{2 * size}")
-        m.d.comb += total.eq((value & mask) + ((value >> size) & mask))
+        # Without the top field, which the mask clears, no sum is wider than a word.
+        m.d.comb += total.eq((value[:width - size] & mask) + (value[size:] & mask))
         value, size = total, 2 * size
     return value[:width.bit_length()]

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -63,7 +64,7 @@ class _Writer:
         count = self.pick(1, min(most, 12))
         self.input(self.pick(0, self.config.act_depth - count * self.config.port), count)
 
-    def side(self, name: str) -> dict[str, int]:
+    def side(self, name: str) -> dict[str, Any]:
         """Return a side of a drive with distinct addresses from 0 on."""
         grains = self.config.grains
         block = 1 << self.pick(0, grains.bit_length() - 1)

@@ -15,14 +15,12 @@ from cimforge.spec.errors import DataError, ToolError
 from cimforge_verif.sim.control import control_file
 from cimforge_verif.sim.toolchain import Toolchain, applied, toolchain
 
-__all__ = ["BUILDS", "SHARED_MODULES", "STAMP", "BuildPlan", "build", "read_rtl", "tail"]
+__all__ = ["BUILDS", "STAMP", "BuildPlan", "build", "read_rtl", "tail"]
 
 #: Where builds go unless told otherwise, relative to the current folder.
 BUILDS = Path("build") / "sim"
 #: Written last: a build folder without it was interrupted and is made again.
 STAMP = "finished.json"
-#: Modules with so many instances that each of their functions must be there once.
-SHARED_MODULES = ("*_column", "*_converter", "*_shift_add_lane")
 
 # What Yosys emits by design; every other Verilator warning is fatal.
 _WAIVERS = ("-Wno-CASEINCOMPLETE", "-Wno-WIDTHEXPAND", "-Wno-WIDTHTRUNC")
@@ -92,7 +90,7 @@ def read_rtl(rtl: Sequence[Path] | Mapping[str, str]) -> dict[str, str]:
 
 
 def build(rtl: Sequence[Path] | Mapping[str, str], top: str, *, lean: bool = True,
-          public_modules: Sequence[str] = SHARED_MODULES,
+          public_modules: Sequence[str] = ("*_column",),
           defines: Mapping[str, object] | None = None, arguments: Sequence[str] = (),
           root: Path = BUILDS) -> Path:
     """Build a simulator, or return the one built before from the same text, flags and tools.
