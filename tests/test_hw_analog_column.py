@@ -26,6 +26,11 @@ def lines_of(config, line):
     return words(np.reshape(line, line_words(config)[::-1]), 1)
 
 
+def spread(line):
+    """Return word lines as a column has them: eight times each, eight rows in a word."""
+    return words(np.repeat(line, 8).reshape(-1, 64), 1)
+
+
 def driven_rows(rng, config):
     """Yield all rows, none, each end, and random ones."""
     for ends in ([0], [config.array - 1], [], range(config.array)):
@@ -43,18 +48,20 @@ def test_a_column_sums_its_driven_cells(config):
     cells[:3] = 255, 0, 128
 
     async def bench(ctx):
-        drive(ctx, dut.line, lines_of(config, np.ones(config.array, dtype=int)))
-        assert peek(ctx, dut.sums) == 0  # nothing is programmed after reset
+        drive(ctx, dut.line, spread(np.ones(config.array, dtype=int)))
+        assert ctx.get(dut.sums) == 0  # nothing is programmed after reset
         for row, cell in enumerate(cells):
-            one = np.arange(config.array) == row
-            drive(ctx, [*dut.rows, dut.cell, dut.write], [*lines_of(config, one), cell, 1])
+            one = spread(np.arange(8) == row % 8)
+            drive(ctx, [dut.word, dut.rows, dut.cell, dut.write], [row // 8, *one, cell, 1])
             await ctx.tick()
-        drive(ctx, dut.write, 0)
-        drive(ctx, dut.cell, 77)
+        drive(ctx, [dut.write, dut.cell], [0, 77])
         for line in driven_rows(rng, config):
-            drive(ctx, dut.line, lines_of(config, line))
-            assert peek(ctx, dut.sums) == words(plane_sums(config, cells, line), config.sum_bits)
+            drive(ctx, dut.line, spread(line))
+            assert ctx.get(dut.sums) == words(plane_sums(config, cells, line), config.sum_bits)
             await ctx.tick()
+        drive(ctx, dut.erase, 1)
+        await ctx.tick()
+        assert ctx.get(dut.sums) == 0
 
     simulate(dut, bench)
 

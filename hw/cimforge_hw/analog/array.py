@@ -22,8 +22,8 @@ from cimforge_hw.analog.saturation import Saturation
 from cimforge_hw.analog.shift_add import AccumulatorLayout, ShiftAdd
 from cimforge_hw.analog.word_line import WordLine
 from cimforge_hw.common.adder_tree import adder_tree
+from cimforge_hw.common.bit_slices import popcount
 from cimforge_hw.common.place import place
-from cimforge_hw.common.popcount import popcount
 
 __all__ = ["Array", "ReadSignature"]
 
@@ -122,7 +122,7 @@ class Array(AnalogBlock):
             add.en.eq(Mux(strobe, rounds.active, 0)),
             add.pulse.sign.eq(lines.sign),
             add.pulse.first.eq(lines.first),
-            self.driven.eq(Mux(sample, self._ones(m, lines), 0)),
+            self.driven.eq(Mux(sample, popcount(m, lines.line, "driven"), 0)),
             self.grains.eq(Mux(sample, adder_tree(list(settings.col_mask)), 0)),
         ]
         for source, target in ((lines.line, crossbar.line), (crossbar.sums, hold.sums),
@@ -134,9 +134,6 @@ class Array(AnalogBlock):
             self._generator(m, adc, strobe)
         self._read(m, add, counts, start, end)
         return m
-
-    def _ones(self, m: Module, lines):
-        return adder_tree([popcount(m, word, f"ones_{i}") for i, word in enumerate(lines.line)])
 
     def _control(self, m: Module, lines, rounds, coming, settings):
         """Time the drives; return start, sample, "codes arrive", and the end of a drive."""

@@ -6,7 +6,7 @@ from amaranth.lib.wiring import Out
 
 from cimforge.spec.analog.commands import FIELDS
 from cimforge.spec.analog.config import WORD_BITS, AnalogConfig
-from cimforge_hw.common.popcount import WORD
+from cimforge_hw.common.bit_slices import WORD
 
 __all__ = ["AnalogBlock", "CommandLayout", "ConversionLayout", "LoadSignature", "ProgramSignature",
            "follow", "index", "line_words",

@@ -1,20 +1,24 @@
 """One column of an array: the cells of all planes, and their sums over the driven rows."""
 
-from amaranth import Cat, Const, Module, Mux, Signal
+from amaranth import Cat, Const, Module, Signal
 from amaranth.lib.wiring import In, Out
 
 from cimforge.spec.analog.config import WORD_BITS, AnalogConfig
-from cimforge_hw.analog.block import AnalogBlock, line_words, sums_bits
+from cimforge_hw.analog.block import AnalogBlock, index, sums_bits
 from cimforge_hw.common.adder_tree import adder_tree
-from cimforge_hw.common.popcount import popcount
+from cimforge_hw.common.bit_slices import WORD, sum_lanes
 
-__all__ = ["Column"]
+__all__ = ["ROWS", "Column"]
+
+#: Cells that share a word of the column.
+ROWS = WORD // WORD_BITS
 
 
 class Column(AnalogBlock):
     """m cells of 8 bits, 0 after reset; ``sums`` is combinational.
 
-    Plane s holds the bits ``w*s … w*s + w - 1`` of every cell. A write needs one cycle.
+    Plane s holds the bits ``w*s … w*s + w - 1`` of every cell. A write needs one cycle. Cells lie
+    in words, eight rows each, and so do word lines, eight times each line.
 
     Parameters
     ----------
@@ -22,43 +26,46 @@ class Column(AnalogBlock):
 
     Members
     -------
-    line : ``In(width).array(words)``
+    line : ``In(64).array(m / 8)``
         Driven word lines, row 0 lowest.
-    write : ``In(1)``, ``rows`` : ``In(width).array(words)``, ``cell`` : ``In(8)``
-        Set the cells of these rows.
+    write : ``In(1)``, ``word`` : ``In(m / 8)``, ``rows`` : ``In(64)``, ``cell`` : ``In(8)``
+        Set the cells of these rows of a word.
+    erase : ``In(1)``
+        Zero all cells.
     sums : ``Out(sums_bits(config))``
         Per plane, the sum of the driven cells.
     """
 
     def __init__(self, config: AnalogConfig):
-        width, words = line_words(config)
+        words = config.array // ROWS
         super().__init__(config, {
-            "line": In(width).array(words),
+            "line": In(WORD).array(words),
             "write": In(1),
-            "rows": In(width).array(words),
+            "word": In(index(words)),
+            "rows": In(WORD),
             "cell": In(WORD_BITS),
+            "erase": In(1),
             "sums": Out(sums_bits(config)),
         })
 
     def elaborate(self, platform):
         m = Module()
-        w = self._config.cell_bits
-        counts = [self._count(m, bit) for bit in range(WORD_BITS)]
+        driven = [self._cells(m, i) & line for i, line in enumerate(self.line)]
+        slices = sum_lanes(m, driven, WORD_BITS, "count")
+        counts = [Cat(part[bit] for part in slices) for bit in range(WORD_BITS)]
+        w, size = self._config.cell_bits, self._config.sum_bits
         for plane in range(self._config.planes):
             bits = counts[plane * w:(plane + 1) * w]
-            m.d.comb += self.sums.word_select(plane, self._config.sum_bits).eq(
+            m.d.comb += self.sums.word_select(plane, size).eq(
                 adder_tree([Cat(Const(0, i), count) if i else count
                             for i, count in enumerate(bits)]))
         return m
 
-    def _count(self, m: Module, bit: int):
-        """Return how many driven cells have a bit."""
-        width, words = line_words(self._config)
-        counts = []
-        for word in range(words):
-            cells = Signal(width, name=f"cells_{bit}_{word}")
-            rows = self.rows[word]
-            with m.If(self.write):
-                m.d.sync += cells.eq(Mux(self.cell[bit], cells | rows, cells & ~rows))
-            counts.append(popcount(m, cells & self.line[word], f"count_{bit}_{word}"))
-        return adder_tree(counts)
+    def _cells(self, m: Module, word: int) -> Signal:
+        cells = Signal(WORD, name=f"cells_{word}")
+        cell = self.cell.replicate(ROWS)
+        with m.If(self.write & (self.word == word)):
+            m.d.sync += cells.eq((cells & ~self.rows) | (cell & self.rows))
+        with m.If(self.erase):
+            m.d.sync += cells.eq(0)
+        return cells

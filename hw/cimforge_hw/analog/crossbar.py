@@ -1,9 +1,9 @@
 """The crossbar: all columns of an array, programmed ``port`` cells of a row per cycle."""
 
-from amaranth import Const, Module, Mux, Signal
+from amaranth import Cat, Module, Signal
 from amaranth.lib.wiring import In, Out
 
-from cimforge.spec.analog.config import AnalogConfig
+from cimforge.spec.analog.config import WORD_BITS, AnalogConfig
 from cimforge_hw.analog.block import (
     AnalogBlock,
     ProgramSignature,
@@ -11,7 +11,8 @@ from cimforge_hw.analog.block import (
     part_of,
     sums_bits,
 )
-from cimforge_hw.analog.column import Column
+from cimforge_hw.analog.column import ROWS, Column
+from cimforge_hw.common.bit_slices import WORD
 from cimforge_hw.common.place import place
 
 __all__ = ["Crossbar"]
@@ -45,31 +46,25 @@ class Crossbar(AnalogBlock):
 
     def elaborate(self, platform):
         m = Module()
-        rows = self._decode(m)
-        port = self._config.port
-        for c in range(self._config.array):
-            column = place(m, f"column_{c}", Column, self._config, platform)
+        cfg, program = self._config, self.program
+        bits = Cat(self.line)
+        lines = [Signal(WORD, name=f"lines_{i}") for i in range(cfg.array // ROWS)]
+        m.d.comb += [line.eq(Cat(bits[i * ROWS + row].replicate(WORD_BITS) for row in range(ROWS)))
+                     for i, line in enumerate(lines)]
+        rows, split = Signal(WORD), ROWS.bit_length() - 1
+        with m.Switch(program.line[:split]):
+            for row in range(ROWS):
+                with m.Case(row):
+                    m.d.comb += rows.word_select(row, WORD_BITS).eq((1 << WORD_BITS) - 1)
+        for c in range(cfg.array):
+            column = place(m, f"column_{c}", Column, cfg, platform)
             m.d.comb += [
-                *(a.eq(b) for a, b in zip(column.line, self.line, strict=True)),
-                *(a.eq(b) for a, b in zip(column.rows, rows, strict=True)),
-                column.write.eq(self.program.erase
-                                | (self.program.en & (self.program.chunk == c // port))),
-                column.cell.eq(Mux(self.program.erase, 0, self.program.cells[c % port])),
+                *(a.eq(b) for a, b in zip(column.line, lines, strict=True)),
+                column.write.eq(program.en & (program.chunk == c // cfg.port)),
+                column.word.eq(program.line[split:]),
+                column.rows.eq(rows),
+                column.cell.eq(program.cells[c % cfg.port]),
+                column.erase.eq(program.erase),
                 self.sums[c].eq(column.sums),
             ]
         return m
-
-    def _decode(self, m: Module) -> list[Signal]:
-        """Return the row to program, one bit each; all rows to erase."""
-        width, words = line_words(self._config)
-        split = width.bit_length() - 1
-        line = self.program.line
-        rows = []
-        for word in range(words):
-            here = Signal(width, name=f"rows_{word}")
-            bit = Const(1, width) << line[:split]
-            m.d.comb += here.eq(Mux(line[split:] == word, bit, 0) if words > 1 else bit)
-            with m.If(self.program.erase):
-                m.d.comb += here.eq((1 << width) - 1)
-            rows.append(here)
-        return rows
