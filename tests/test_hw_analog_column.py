@@ -5,7 +5,6 @@ import pytest
 from hw_analog_bench import OTHER, SMALLEST, TINY, analog_ids
 from hw_support import drive, peek, simulate, words
 
-from cimforge_hw.analog.block import line_words
 from cimforge_hw.analog.column import Column
 from cimforge_hw.analog.crossbar import Crossbar
 from cimforge_hw.analog.sample_hold import SampleHold
@@ -21,13 +20,8 @@ def plane_sums(config, cells, line):
     return (planes * line.reshape(-1, *[1] * (planes.ndim - 1))).sum(0)
 
 
-def lines_of(config, line):
-    """Return word lines as the ports have them."""
-    return words(np.reshape(line, line_words(config)[::-1]), 1)
-
-
 def spread(line):
-    """Return word lines as a column has them: eight times each, eight rows in a word."""
+    """Return word lines as columns have them: eight times each, eight rows in a word."""
     return words(np.repeat(line, 8).reshape(-1, 64), 1)
 
 
@@ -75,7 +69,7 @@ def test_a_crossbar_is_programmed_a_chunk_of_a_row_at_a_time(config):
     async def bench(ctx):
         async def compare():
             for line in driven_rows(rng, config):
-                drive(ctx, dut.line, lines_of(config, line))
+                drive(ctx, dut.line, spread(line))
                 wanted = plane_sums(config, cells, line)
                 assert peek(ctx, dut.sums).tolist() == words(wanted, config.sum_bits)
 

@@ -62,8 +62,9 @@ def test_pulses_by_bit_and_row_group(config, group):
                     line = np.zeros(config.array, dtype=int)
                     here = slice(a * group, (a + 1) * group)
                     line[rows[here]] = acts[here] >> t & 1
-                    got = sum(word << i * 64 for i, word in enumerate(map(ctx.get, dut.line)))
-                    assert got == words(line, 1), (t, a)
+                    wanted = words(np.repeat(line, 8).reshape(-1, 64), 1)
+                    assert [ctx.get(word) for word in dut.line] == wanted, (t, a)
+                    assert peek(ctx, dut.driven) == line.sum()
                     assert peek(ctx, dut.sign) == (t == 7)
                     assert peek(ctx, dut.first) == (a == 0)
                     assert peek(ctx, dut.last) == (t == 0 and a == pulses - 1)

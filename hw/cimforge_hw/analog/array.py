@@ -22,7 +22,6 @@ from cimforge_hw.analog.saturation import Saturation
 from cimforge_hw.analog.shift_add import AccumulatorLayout, ShiftAdd
 from cimforge_hw.analog.word_line import WordLine
 from cimforge_hw.common.adder_tree import adder_tree
-from cimforge_hw.common.bit_slices import popcount
 from cimforge_hw.common.place import place
 
 __all__ = ["Array", "ReadSignature"]
@@ -122,7 +121,7 @@ class Array(AnalogBlock):
             add.en.eq(Mux(strobe, rounds.active, 0)),
             add.pulse.sign.eq(lines.sign),
             add.pulse.first.eq(lines.first),
-            self.driven.eq(Mux(sample, popcount(m, lines.line, "driven"), 0)),
+            self.driven.eq(Mux(sample, lines.driven, 0)),
             self.grains.eq(Mux(sample, adder_tree(list(settings.col_mask)), 0)),
         ]
         for source, target in ((lines.line, crossbar.line), (crossbar.sums, hold.sums),

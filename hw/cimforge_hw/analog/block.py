@@ -8,9 +8,13 @@ from cimforge.spec.analog.commands import FIELDS
 from cimforge.spec.analog.config import WORD_BITS, AnalogConfig
 from cimforge_hw.common.bit_slices import WORD
 
-__all__ = ["AnalogBlock", "CommandLayout", "ConversionLayout", "LoadSignature", "ProgramSignature",
-           "follow", "index", "line_words",
-           "part_of", "sums_bits"]
+__all__ = [
+    "ROWS", "AnalogBlock", "CommandLayout", "ConversionLayout", "LoadSignature",
+    "ProgramSignature", "follow", "index", "line_words", "part_of", "sums_bits",
+]
+
+#: Cells, or word lines, that share a word.
+ROWS = WORD // WORD_BITS
 
 
 class AnalogBlock(wiring.Component):
@@ -48,10 +52,12 @@ def index(count: int) -> range:
     return range(max(2, count))
 
 
-def line_words(config: AnalogConfig) -> tuple[int, int]:
-    """Return how the word lines are cut into ports, so that none exceeds a word: (width, count)."""
-    width = min(config.array, WORD)
-    return width, config.array // width
+def line_words(config: AnalogConfig) -> int:
+    """Return how many words the word lines take: eight rows in each, and each row eight times.
+
+    Eight-bit cells lie in a column's words in the same way, and no port exceeds a word.
+    """
+    return config.array // ROWS
 
 
 class CommandLayout(data.StructLayout):

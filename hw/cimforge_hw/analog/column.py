@@ -4,21 +4,17 @@ from amaranth import Cat, Const, Module, Signal
 from amaranth.lib.wiring import In, Out
 
 from cimforge.spec.analog.config import WORD_BITS, AnalogConfig
-from cimforge_hw.analog.block import AnalogBlock, index, sums_bits
+from cimforge_hw.analog.block import ROWS, AnalogBlock, index, line_words, sums_bits
 from cimforge_hw.common.adder_tree import adder_tree
 from cimforge_hw.common.bit_slices import WORD, sum_lanes
 
-__all__ = ["ROWS", "Column"]
-
-#: Cells that share a word of the column.
-ROWS = WORD // WORD_BITS
+__all__ = ["Column"]
 
 
 class Column(AnalogBlock):
     """m cells of 8 bits, 0 after reset; ``sums`` is combinational.
 
-    Plane s holds the bits ``w*s … w*s + w - 1`` of every cell. A write needs one cycle. Cells lie
-    in words, eight rows each, and so do word lines, eight times each line.
+    Plane s holds the bits ``w*s … w*s + w - 1`` of every cell. A write needs one cycle.
 
     Parameters
     ----------
@@ -37,7 +33,7 @@ class Column(AnalogBlock):
     """
 
     def __init__(self, config: AnalogConfig):
-        words = config.array // ROWS
+        words = line_words(config)
         super().__init__(config, {
             "line": In(WORD).array(words),
             "write": In(1),

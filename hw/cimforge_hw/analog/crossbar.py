@@ -1,17 +1,18 @@
 """The crossbar: all columns of an array, programmed ``port`` cells of a row per cycle."""
 
-from amaranth import Cat, Module, Signal
+from amaranth import Module, Signal
 from amaranth.lib.wiring import In, Out
 
 from cimforge.spec.analog.config import WORD_BITS, AnalogConfig
 from cimforge_hw.analog.block import (
+    ROWS,
     AnalogBlock,
     ProgramSignature,
     line_words,
     part_of,
     sums_bits,
 )
-from cimforge_hw.analog.column import ROWS, Column
+from cimforge_hw.analog.column import Column
 from cimforge_hw.common.bit_slices import WORD
 from cimforge_hw.common.place import place
 
@@ -27,8 +28,8 @@ class Crossbar(AnalogBlock):
 
     Members
     -------
-    line : ``In(width).array(words)``
-        Driven word lines.
+    line : ``In(64).array(m / 8)``
+        Driven word lines, as the columns need them.
     program : ``In`` of what it needs of :class:`~cimforge_hw.analog.block.ProgramSignature`
         Cells to write.
     sums : ``Out(sums_bits(config)).array(m)``
@@ -36,9 +37,8 @@ class Crossbar(AnalogBlock):
     """
 
     def __init__(self, config: AnalogConfig):
-        width, words = line_words(config)
         super().__init__(config, {
-            "line": In(width).array(words),
+            "line": In(WORD).array(line_words(config)),
             "program": In(part_of(ProgramSignature(config), "erase", "en", "line", "chunk",
                                   "cells")),
             "sums": Out(sums_bits(config)).array(config.array),
@@ -47,10 +47,6 @@ class Crossbar(AnalogBlock):
     def elaborate(self, platform):
         m = Module()
         cfg, program = self._config, self.program
-        bits = Cat(self.line)
-        lines = [Signal(WORD, name=f"lines_{i}") for i in range(cfg.array // ROWS)]
-        m.d.comb += [line.eq(Cat(bits[i * ROWS + row].replicate(WORD_BITS) for row in range(ROWS)))
-                     for i, line in enumerate(lines)]
         rows, split = Signal(WORD), ROWS.bit_length() - 1
         with m.Switch(program.line[:split]):
             for row in range(ROWS):
@@ -59,7 +55,7 @@ class Crossbar(AnalogBlock):
         for c in range(cfg.array):
             column = place(m, f"column_{c}", Column, cfg, platform)
             m.d.comb += [
-                *(a.eq(b) for a, b in zip(column.line, lines, strict=True)),
+                *(a.eq(b) for a, b in zip(column.line, self.line, strict=True)),
                 column.write.eq(program.en & (program.chunk == c // cfg.port)),
                 column.word.eq(program.line[split:]),
                 column.rows.eq(rows),

@@ -5,6 +5,7 @@ from amaranth.lib.wiring import In, Out
 
 from cimforge.spec.analog.config import WORD_BITS, AnalogConfig
 from cimforge_hw.analog.block import AnalogBlock, LoadSignature, index, line_words, part_of
+from cimforge_hw.common.bit_slices import WORD, popcount
 
 __all__ = ["WordLine"]
 
@@ -28,20 +29,22 @@ class WordLine(AnalogBlock):
         The next drive is complete: pulse it from the next cycle on.
     step : ``In(1)``
         Go on to the next pulse.
-    line : ``Out(width).array(words)``
-        Word lines of this pulse, row 0 lowest.
+    line : ``Out(64).array(m / 8)``
+        Word lines of this pulse, row 0 lowest, each of them eight times.
+    driven : ``Out(range(m + 1))``
+        How many are driven.
     sign, first, last : ``Out(1)``
         A pulse of the sign bit; the first one of its bit; the last one of the drive.
     """
 
     def __init__(self, config: AnalogConfig):
-        width, words = line_words(config)
         super().__init__(config, {
             "load": In(part_of(LoadSignature(config), "begin", "en", "grain", "part", "bits")),
             "start": In(1),
             "row_group_log2": In(4),
             "step": In(1),
-            "line": Out(width).array(words),
+            "line": Out(WORD).array(line_words(config)),
+            "driven": Out(range(config.array + 1)),
             "sign": Out(1),
             "first": Out(1),
             "last": Out(1),
@@ -52,15 +55,26 @@ class WordLine(AnalogBlock):
         driven, ranks, grains = self._ranks(m)
         active = self._pulses(m, driven, ranks, grains)
         acts = self._activations(m)
-        width, _ = line_words(self._config)
-        for w, line in enumerate(self.line):
-            rows, bits = Signal(width, name=f"rows_{w}"), Signal(width, name=f"bits_{w}")
+        width, lines = self._width, []
+        for w in range(self._config.array // width):
+            rows, bits, line = (Signal(width, name=f"{what}_{w}")
+                                for what in ("rows", "bits", "line"))
             m.d.comb += [rows.eq(active[w * width:(w + 1) * width]), line.eq(rows & bits)]
             with m.Switch(self._bit):
                 for bit in range(WORD_BITS):
                     with m.Case(bit):
                         m.d.comb += bits.eq(acts[bit][w])
+            lines.append(line)
+        m.d.comb += [
+            self.driven.eq(popcount(m, lines, "driven")),
+            Cat(self.line).eq(Cat(bit.replicate(WORD_BITS) for line in lines for bit in line)),
+        ]
         return m
+
+    @property
+    def _width(self) -> int:
+        """Rows that share a word here."""
+        return min(self._config.array, WORD)
 
     def _ranks(self, m: Module):
         """Return which grains are driven, the rank of each, and how many they are."""
@@ -126,7 +140,7 @@ class WordLine(AnalogBlock):
     def _activations(self, m: Module) -> list[list[Signal]]:
         """Return the current drive's activations by bit, cut into words."""
         cfg, load = self._config, self.load
-        width, words = line_words(cfg)
+        width, words = self._width, cfg.array // self._width
         chunk = Cat(load.part[:cfg.grain_beats.bit_length() - 1],
                     load.grain[:cfg.grains.bit_length() - 1])
         chunks = Signal(cfg.array // cfg.port)  # which of them loads
