@@ -51,6 +51,12 @@ def commands(config, rng, count):
     for name, _ in FIELDS:
         for value in near(config, name, rng):
             yield {**base, name: value}
+    for rotation in range(config.grains + 1):  # the second block still fits, the third does not
+        for side, mask, depth in (("src", "row_mask", config.act_depth),
+                                  ("dst", "col_mask", min(config.act_depth, config.acc_depth))):
+            for grain in {0, 1 % config.grains, config.grains - 1}:
+                yield {**base, mask: 1 << grain, side: 0, f"{side}_rotation": rotation,
+                       f"{side}_jump": depth - config.grain}
     for _ in range(count):
         values = {name: rng.choice(near(config, name, rng)) for name, _ in FIELDS}
         small = {f"{side}_{name}": int(rng.integers(0, 1 + config.grain)) for side in ("src", "dst")

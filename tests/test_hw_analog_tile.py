@@ -145,16 +145,14 @@ def test_a_drive_that_mixes_blocks_is_flagged_with_its_position():
 
 
 def test_drives_of_one_array_overlap_and_bank_their_sums():
-    """Four drives in a row: loading, converting and retiring at once."""
+    """Drives in a row load, convert and retire at once; the third waits for a bank."""
     async def bench(b, rng):
-        commands = whole_array(TINY)[:-2]
-        drive = commands[-1]
-        for i in range(1, 5):
-            commands.append(Drive(array=i % 2 if i == 4 else 0, row_mask=15, col_mask=15 >> i % 3,
-                                  src=0, dst=8 * i, bits=TINY.adc_bits, src_jump=2, dst_jump=2,
-                                  dst_stride=1))
-        assert isinstance(drive, Drive)
-        commands += [Output(src=0, count=36), End()]
+        commands = whole_array(TINY)[:-1]
+        commands.append(Output(src=0, count=TINY.acc_depth))  # holds up retirement
+        for i in range(1, 6):
+            commands.append(Drive(array=i // 5, row_mask=15, col_mask=15 >> i % 3, src=0, dst=8 * i,
+                                  bits=TINY.adc_bits if i > 3 else 1, src_jump=2, dst_jump=2))
+        commands += [Output(src=0, count=TINY.acc_depth), End()]
         await run_and_check(b, program_of(TINY, commands, rng))
 
     run_analog(TINY, bench)
