@@ -44,6 +44,10 @@ if TYPE_CHECKING:
     from cimforge_sw.compile import Estimate, retarget
     from cimforge_sw.evaluate import bits_per_byte, cosine_to
     from cimforge_sw.models import load_model
+    from cimforge_sw.monarch.checkpoint import load_monarch, save_monarch
+    from cimforge_sw.monarch.convert import d2s, d2s_with_recovery
+    from cimforge_sw.monarch.cost import monarch_cost
+    from cimforge_sw.monarch.plan import MonarchPlan
     from cimforge_sw.packed import load_packed, save_packed, save_pruned
     from cimforge_sw.plan import Plan
     from cimforge_sw.prune import prune
@@ -54,11 +58,12 @@ if TYPE_CHECKING:
     from cimforge_verif.vectors import VectorSet
 
 __all__ = [
-    "Plan", "SimulationResult", "bits_per_byte", "calibrate", "capture_inputs", "compile",
-    "cosine_to", "estimate", "flow", "flow_x", "load_config", "load_model", "load_packed",
-    "load_program", "load_vectors", "prune", "prune_with_update", "quantize", "retarget",
-    "save_packed", "save_program", "save_pruned", "simulate", "simulate_many", "stream_prune",
-    "vectors", "verilog",
+    "MonarchPlan", "Plan", "SimulationResult", "bits_per_byte", "calibrate", "capture_inputs",
+    "compile", "cosine_to", "d2s", "d2s_with_recovery", "estimate", "flow", "flow_x", "load_config",
+    "load_model", "load_monarch", "load_packed", "load_program", "load_vectors", "monarch_cost",
+    "prune", "prune_with_update", "quantize", "retarget", "save_monarch", "save_packed",
+    "save_program", "save_pruned", "simulate", "simulate_many", "stream_prune", "vectors",
+    "verilog",
 ]
 
 BACKENDS = ("golden", "cocotb")
@@ -70,6 +75,10 @@ _SOFTWARE = {
     "bits_per_byte": "cimforge_sw.evaluate", "flow": "cimforge_sw.selection",
     "flow_x": "cimforge_sw.selection", "load_model": "cimforge_sw.models",
     "load_packed": "cimforge_sw.packed", "prune": "cimforge_sw.prune",
+    "MonarchPlan": "cimforge_sw.monarch.plan", "d2s": "cimforge_sw.monarch.convert",
+    "d2s_with_recovery": "cimforge_sw.monarch.convert",
+    "load_monarch": "cimforge_sw.monarch.checkpoint", "monarch_cost": "cimforge_sw.monarch.cost",
+    "save_monarch": "cimforge_sw.monarch.checkpoint",
     "prune_with_update": "cimforge_sw.update", "save_packed": "cimforge_sw.packed",
     "save_pruned": "cimforge_sw.packed", "stream_prune": "cimforge_sw.stream",
     "quantize": "cimforge_sw.quantize", "retarget": "cimforge_sw.compile",

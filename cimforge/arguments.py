@@ -14,7 +14,8 @@ _Function = TypeVar("_Function", bound=Callable)
 
 # Where callers get an object of each class.
 _MADE_BY = {
-    "DcimConfig": "cf.load_config", "Model": "cf.load_model", "Plan": "cf.Plan.uniform or .load",
+    "DcimConfig": "cf.load_config", "Model": "cf.load_model", "MonarchModel": "cf.d2s",
+    "MonarchPlan": "cf.MonarchPlan.uniform or .load", "Plan": "cf.Plan.uniform or .load",
     "Program": "cf.compile or cf.load_program", "PrunedModel": "cf.prune",
     "QuantizedModel": "cf.quantize", "Stats": "cf.calibrate",
 }

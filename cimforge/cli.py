@@ -152,6 +152,14 @@ def bench(config: _Config = "default", out: _Out = Path("reports")) -> None:
     typer.echo(run_bench(config, out), nl=False)
 
 
+@app.command()
+def paper_monarch(out: _Out = Path("reports")) -> None:
+    """Compare mappings of Monarch factors on analog arrays with the paper's figures."""
+    from cimforge.monarch.run import run_paper_monarch
+
+    typer.echo(run_paper_monarch(out), nl=False)
+
+
 def _random_inputs(program, pattern: str, seed: int):
     """Yield (layer, random activations of the full range) of the layers that match."""
     from fnmatch import fnmatchcase

@@ -1,5 +1,6 @@
 """``cimforge prune``: select, prune and save, with everything a person wants to see of it."""
 
+import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 import cimforge as cf
 from cimforge.report.plots import plot_pareto, plot_plan
 from cimforge.report.progress import progress
+from cimforge.spec.errors import DataError
 from cimforge.spec.files import check_writable, write_atomic
 
 __all__ = ["FRONT", "run_front", "run_prune"]
@@ -72,26 +74,29 @@ def run_prune(source: str, out: Path, texts: Sequence[str], *, method: str = "fl
 
     check_writable(out)
     check_new(out / "checkpoint")
+    journal = out / "search.journal"
     with progress() as bars:
         selector = _selector(bars, source, config_name, texts, exclude, scored, update)
         with bars.task(f"select ({method})", None) as bar:
             chosen = selector.select(method, sparsity, mode=mode, max_cycles=max_cycles,
-                                     journal=out / "search.journal", progress=bar.of)
-        with bars.task("prune, save", None) as bar:
+                                     journal=journal, progress=bar.of)
+        with bars.task("prune", None) as bar:
             pruned = (cf.prune_with_update(selector.model, chosen.plan, texts, progress=bar.of)
                       if update else cf.prune(selector.model, chosen.plan, selector.stats))
+        chosen.plan.save(out / "plan.yaml")
+        figures: dict[str, Any] = {
+            "model": source, "method": method, "update": update, "target": sparsity,
+            "sparsity": pruned.sparsity, "excess": chosen.excess,
+            "cycles": selector.cycles(chosen), "tokens": selector.tokens,
+            "loss": selector.loss(chosen), "details": chosen.details,
+            "presence": [entry.presence for entry in selector.outliers],
+            "locality": [entry.locality for entry in selector.outliers]}
+        write_atomic(out / "selection.json", (json.dumps(figures, indent=1) + "\n").encode())
+        plot_plan(out / "plan.svg", {name: str(p) for name, p in pruned.patterns.items()},
+                  figures["presence"], figures["locality"])
+        with bars.task("save", 1):
             (save_packed if packed else save_pruned)(pruned, out / "checkpoint")
-    chosen.plan.save(out / "plan.yaml")
-    figures: dict[str, Any] = {
-        "model": source, "method": method, "update": update, "target": sparsity,
-        "sparsity": pruned.sparsity, "excess": chosen.excess,
-        "cycles": selector.cycles(chosen), "tokens": selector.tokens,
-        "loss": selector.loss(chosen), "details": chosen.details,
-        "presence": [entry.presence for entry in selector.outliers],
-        "locality": [entry.locality for entry in selector.outliers]}
-    write_atomic(out / "selection.json", (json.dumps(figures, indent=1) + "\n").encode())
-    plot_plan(out / "plan.svg", {name: str(p) for name, p in pruned.patterns.items()},
-              figures["presence"], figures["locality"])
+    journal.unlink(missing_ok=True)  # not before all that it led to is on disk
     return out / "plan.yaml"
 
 
@@ -100,7 +105,8 @@ def run_front(source: str, out: Path, texts: Sequence[str], *,
               config_name: str = "default", exclude: Sequence[str] = ()) -> Path:
     """Draw the Pareto front of accuracy against latency; one point per method and sparsity.
 
-    Plans are scored on the second half of the texts, which no selection saw; cycles are the
+    Plans are scored on the second half of the texts, which neither calibration nor selection saw;
+    cycles are the
     closed form on the configuration, weights streamed. Points that are there already stay, so an
     interrupted front goes on.
 
@@ -114,22 +120,48 @@ def run_front(source: str, out: Path, texts: Sequence[str], *,
     check_writable(out)
     half = len(texts) // 2
     path = out / "pareto.json"
-    points = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+    about = [source, config_name, list(exclude), hashlib.sha256(repr(list(texts)).encode())
+             .hexdigest()]
+    points = _points(path, about)
     done = {(point["method"], point["target"]) for point in points}
     with progress() as bars:
-        selector = _selector(bars, source, config_name, texts, exclude, half)
+        selector = _selector(bars, source, config_name, texts[:half], exclude, half)
         unseen = Objective(selector.model, texts[half:])
         for method in methods:
             for target in FRONT:
                 if (method, target) in done:
                     continue
+                journal = out / f"{method}-{target:g}.journal"
                 with bars.task(f"{method} {target:g}", None) as bar:
-                    chosen = selector.select(method, target, progress=bar.of, journal=(
-                        out / f"{method}-{target:g}.journal" if method == "flow-x" else None))
+                    chosen = selector.select(method, target, progress=bar.of,
+                                             journal=journal if method == "flow-x" else None)
                 selector.variants.apply(chosen.plan.resolve(selector.shapes))
                 points.append({"method": method, "target": target, "label": f"{target:.1%}",
                                "sparsity": chosen.sparsity, "cycles": selector.cycles(chosen),
                                "score": unseen.loss(selector.variants.model.module)})
                 out.mkdir(parents=True, exist_ok=True)
-                write_atomic(path, (json.dumps(points, indent=1) + "\n").encode())
+                write_atomic(path, (json.dumps({"about": about, "points": points}, indent=1)
+                                    + "\n").encode())
+                journal.unlink(missing_ok=True)
     return plot_pareto(out / "pareto.svg", points, "loss to the dense model (lower is better)")
+
+
+def _points(path: Path, about: list[Any]) -> list[dict[str, Any]]:
+    """Return the points of a front that was interrupted.
+
+    Raises
+    ------
+    DataError
+        A damaged file, or the front of something else.
+    """
+    if not path.exists():
+        return []
+    try:
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        same, points = kept["about"] == about, list(kept["points"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path}: not the points of a front; remove it to start anew") from error
+    if not same:
+        raise DataError(f"{path}: the front of another model, configuration, text or exclusion; "
+                        "give another folder, or remove it")
+    return points

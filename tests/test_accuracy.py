@@ -10,7 +10,7 @@ from cimforge.accuracy.records import rows as table_rows
 from cimforge.accuracy.shape import plan_shape
 from cimforge.accuracy.subject import Subject
 from cimforge.report.accuracy_page import accuracy_page, accuracy_plots, verdicts
-from cimforge.spec.errors import DataError
+from cimforge.spec.errors import ConfigError, DataError
 from cimforge.spec.pattern import NmPattern
 
 #: What other programs read.
@@ -105,6 +105,30 @@ def test_a_report_is_kept_and_added_to(measured, tmp_path):
     (tmp_path / "accuracy.json").write_text("[]")
     with pytest.raises(DataError, match="not a report of the accuracy table"):
         accuracy_run.run_accuracy(tmp_path, tmp_path / "cells", encoder, (0,))
+
+
+def test_models_and_seeds_that_the_table_does_not_have_are_refused_at_once(measured, tmp_path):
+    for models, seeds, message in (
+            (("gpt2",), (0,), "model must be one of stdlib-llama, .*, not gpt2"),
+            (MODELS, (7,), "seed must be one of 0, 1, 2, not 7")):
+        with pytest.raises(ConfigError, match=message):
+            accuracy_run.run_accuracy(tmp_path, tmp_path / "cells", models, seeds)
+    assert not measured.measured
+
+
+def test_a_verdict_is_clear_only_against_whatever_is_best_with_each_seed(measured, tmp_path):
+    report = _records(measured, tmp_path)
+    for record in report["records"]:
+        if (record["model"], record["method"], record["sparsity_target"], record["seed"]) == (
+                "all-MiniLM-L6-v2", "flow", 0.5, 1):
+            record["value"] += 0.2  # better than FLOW-X with one seed, not on average
+        if (record["model"], record["method"], record["sparsity_target"], record["seed"]) == (
+                "all-MiniLM-L6-v2", "flow", 0.5, 0):
+            record["value"] -= 0.5
+    rows = {(row["model"], row["target"]): row for row in verdicts(table_rows(report["records"]))}
+    row = rows["all-MiniLM-L6-v2", 0.5]
+    assert row["margin"] > 0
+    assert not row["clear"]
 
 
 def test_cells_of_another_model_are_measured_again_and_damaged_ones_are_named(measured, tmp_path):

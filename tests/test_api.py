@@ -135,6 +135,8 @@ def test_many_layers_are_emitted_and_simulated_once(monkeypatch):
     (lambda m: cf.estimate("runs/program", "fc"), "estimate: program must be a Program"),
     (lambda m: cf.prune(m, "2:4", None),
      r"prune: plan must be a Plan \(from cf\.Plan\.uniform or \.load\), not '2:4'"),
+    (lambda m: cf.d2s(m, "square"), r"d2s: plan must be a MonarchPlan .*, not 'square'"),
+    (lambda m: cf.save_monarch(m, "out"), r"save_monarch: converted must be a MonarchModel \(from"),
     (lambda m: cf.quantize(m, None), "quantize: pruned must be a PrunedModel .*, not a Model"),
     (lambda m: cf.calibrate("bert", [[3]]), "calibrate: model must be a Model .*, not 'bert'"),
     (lambda m: cf.calibrate(m, [3]), "text 0 must be a string or a list of token ids, not 3"),

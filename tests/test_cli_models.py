@@ -90,7 +90,7 @@ def test_a_front_goes_on_and_more_cycles_buy_accuracy(checkpoint, tmp_path, monk
     picture = pruning.run_front(checkpoint, tmp_path, TEXTS, methods=("uniform", "flow-x"),
                                 config_name="tiny")
     before = (tmp_path / "pareto.json").read_bytes()
-    points = {(p["method"], p["target"]): p for p in json.loads(before)}
+    points = {(p["method"], p["target"]): p for p in json.loads(before)["points"]}
     assert len(points) == 4
     for method in ("uniform", "flow-x"):
         dense, sparse = points[method, 0.5], points[method, 0.75]
@@ -101,6 +101,31 @@ def test_a_front_goes_on_and_more_cycles_buy_accuracy(checkpoint, tmp_path, monk
                                 config_name="tiny")
     assert (tmp_path / "pareto.json").read_bytes() == before
     assert again.read_bytes() == drawn
+    with pytest.raises(DataError, match="the front of another model, configuration, text or excl"):
+        pruning.run_front(checkpoint, tmp_path, TEXTS, config_name="serial")
+    (tmp_path / "pareto.json").write_text("[{")
+    with pytest.raises(DataError, match="not the points of a front; remove it to start anew"):
+        pruning.run_front(checkpoint, tmp_path, TEXTS, config_name="tiny")
+
+
+def test_a_search_is_kept_until_all_of_it_is_written(checkpoint, tmp_path, monkeypatch):
+    """An interruption after the search, while it prunes or saves, loses nothing."""
+    real, out = pruning.plot_plan, tmp_path / "out"
+    with monkeypatch.context() as patch:
+        patch.setattr(pruning, "plot_plan", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            pruning.run_prune(checkpoint, out, TEXTS, sparsity=0.6)
+    assert (out / "search.journal").exists()
+    assert not (out / "checkpoint").exists()
+    measured = len((out / "search.journal").read_text().splitlines())
+    with monkeypatch.context() as patch:
+        patch.setattr(pruning, "plot_plan", lambda *args: (seen.append(len(
+            (out / "search.journal").read_text().splitlines())), real(*args)))
+        seen = []
+        pruning.run_prune(checkpoint, out, TEXTS, sparsity=0.6)
+    assert seen == [measured]  # nothing was measured again
+    assert not (out / "search.journal").exists()
+    assert (out / "checkpoint").is_dir()
 
 
 def test_bits_per_byte_counts_windows_of_long_texts(checkpoint):

@@ -133,7 +133,9 @@ def test_flow_gives_n_to_many_outliers_and_m_to_clustered_ones():
     budget = Budget(dict.fromkeys("abc", (64, 64)), PUBLISHED_CANDIDATES, 0.5)
     presence, locality = np.array([0.0, 0.4, 0.4]), np.array([0.0, 0.0, 1.0])
     for mode in ("latency", "balanced", "accuracy"):
-        few, scattered, clustered = flow(budget, presence, locality, mode).plan.layers.values()
+        few, scattered, clustered = (
+            NmPattern(8, 8) if pattern.m == 1 else pattern  # dense is all of the largest group
+            for pattern in flow(budget, presence, locality, mode).plan.layers.values())
         assert few.n <= scattered.n <= clustered.n
         assert few.n < clustered.n
         assert clustered.m >= scattered.m >= few.m
@@ -151,7 +153,19 @@ def test_accuracy_keeps_at_least_the_wanted_n_where_that_is_feasible():
     selection = flow(budget, presence, presence, "accuracy")
     wanted = selection.details["wanted_n"]
     for pattern, least in zip(selection.plan.layers.values(), wanted, strict=True):
-        assert pattern.m == 1 or pattern.n >= least
+        assert (8 if pattern.m == 1 else pattern.n) >= least
+
+
+@pytest.mark.parametrize("mode", ["latency", "balanced", "accuracy"])
+@pytest.mark.parametrize("target", [0.1, 0.3, 0.5, 0.7])
+def test_more_outliers_never_keep_fewer_weights(target, mode):
+    """Layers of equal size: N/M grows with O; a layer with the least O is never the dense one."""
+    budget = Budget({str(i): (64, 64) for i in range(8)}, line_candidates(), target)
+    presence = np.linspace(0.01, 0.1, 8)
+    selection = flow(budget, presence, np.zeros(8), mode)
+    kept = [pattern.density for pattern in selection.plan.layers.values()]
+    assert kept == sorted(kept)
+    assert kept[0] < kept[-1]
 
 
 def test_a_journal_survives_an_interruption(tmp_path):

@@ -112,7 +112,13 @@ def test_an_interrupted_search_goes_on_and_ends_the_same(subject, tmp_path, monk
         _Interrupted(patch, after=wanted.details["evaluations"] - 20)  # nothing measured twice
         again = Selector(model, stats, rows).select("flow-x", 0.6, journal=path)
     assert again.plan == wanted.plan
-    assert not path.exists()
+    losses = path.read_text()
+    with monkeypatch.context() as patch:
+        _Interrupted(patch, after=0)
+        assert Selector(model, stats, rows).select("flow-x", 0.6, journal=path).plan == wanted.plan
+    assert path.read_text() == losses
+    path.write_text('{"sear')  # cut short before its header was whole: as if there were none
+    assert Selector(model, stats, rows).select("flow-x", 0.6, journal=path).plan == wanted.plan
 
 
 def test_excluded_layers_stay_dense_inside_the_target(subject):

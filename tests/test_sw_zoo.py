@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 
-from cimforge.spec.errors import DataError
+from cimforge.spec.errors import ConfigError, DataError
 from cimforge_sw.evaluate import bits_per_byte
 from cimforge_sw.models import load_model
 from cimforge_sw.zoo import recipes, train, zoo_folder
@@ -84,6 +84,16 @@ def test_an_interrupted_training_ends_with_the_same_weights(tiny_recipe, tmp_pat
     models = [load_model(tmp_path / name).module.state_dict() for name in ("whole", "halves")]
     for name, tensor in models[0].items():
         torch.testing.assert_close(tensor, models[1][name], rtol=0, atol=2e-3)
+
+
+def test_what_training_refuses_at_once(tiny_recipe, tmp_path):
+    with pytest.raises(ConfigError, match="there is no recipe 'foo'; there are stdlib-llama"):
+        train.train("foo", tmp_path)
+    train.train("tiny", tmp_path / "model")
+    before = (tmp_path / "model" / "model.safetensors").read_bytes()
+    with pytest.raises(DataError, match="holds a trained model already"):
+        train.train("tiny", tmp_path / "model")
+    assert (tmp_path / "model" / "model.safetensors").read_bytes() == before
 
 
 def test_a_trained_checkpoint_says_what_its_record_says(tiny_recipe, tmp_path):

@@ -21,6 +21,8 @@ SELECTED = ("uniform", "owl", "flow", "flow-line", "flow-x")
 #: the targets that are uniform patterns as well.
 UPDATED = ("uniform+update", "flow+update", "flow-x+update")
 UPDATED_TARGETS = (0.5, 0.625, 0.75)
+#: Raised when a method changes: what was measured before is then measured again.
+REVISIONS = {"flow": 2, "flow-line": 2, "flow+update": 2}
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,15 @@ class Cell:
         method = self.method.replace(":", "of")
         return folder / self.model / f"{method}-{self.target:g}-{self.seed}.json"
 
+    def journal(self, folder: Path) -> Path:
+        """Return the file of the search, while there is one."""
+        return self.path(folder).with_suffix(".journal")
+
+    def tag(self, digest: str) -> str:
+        """Return what a result depends on: model and texts, and the method's revision."""
+        revision = REVISIONS.get(self.method)
+        return f"{digest}.{revision}" if revision else digest
+
     def load(self, folder: Path, digest: str) -> dict | None:
         """Return the result; None where there is none of this model and text.
 
@@ -61,7 +72,7 @@ class Cell:
             return None
         try:
             record = json.loads(path.read_text(encoding="utf-8"))
-            return record if record["digest"] == digest else None
+            return record if record["digest"] == self.tag(digest) else None
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise DataError(f"{path}: not a result of the accuracy table; remove it to measure "
                             "it again") from error
@@ -69,7 +80,7 @@ class Cell:
     def save(self, folder: Path, digest: str, result: dict) -> dict:
         """Write the result and return it as a record."""
         record = {"model": self.model, "method": self.method, "target": self.target,
-                  "seed": self.seed, "digest": digest, **result}
+                  "seed": self.seed, "digest": self.tag(digest), **result}
         path = self.path(folder)
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(path, (json.dumps(record, indent=1) + "\n").encode())

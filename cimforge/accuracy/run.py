@@ -9,7 +9,7 @@ from cimforge.accuracy.subject import Subject
 from cimforge.report.accuracy_page import accuracy_page, accuracy_plots
 from cimforge.report.progress import Progress, progress
 from cimforge.report.records import write_records
-from cimforge.spec.errors import DataError
+from cimforge.spec.errors import ConfigError, DataError
 from cimforge.spec.files import write_atomic
 
 __all__ = ["run_accuracy"]
@@ -40,7 +40,13 @@ def run_accuracy(out: Path, folder: Path, models: tuple[str, ...] = MODELS,
     ------
     DataError
         A damaged result or report.
+    ConfigError
+        A model or seed that the table does not have.
     """
+    for name, wanted_ones, known in (("model", models, MODELS), ("seed", seeds, SEEDS)):
+        if unknown := [one for one in wanted_ones if one not in known]:
+            raise ConfigError(f"{name} must be one of {', '.join(map(str, known))}, not "
+                              f"{', '.join(map(str, unknown))}")
     records = _reported(out / "accuracy.json")
     wanted = list(cells(models, seeds))
     subject: Subject | None = None
@@ -48,7 +54,7 @@ def run_accuracy(out: Path, folder: Path, models: tuple[str, ...] = MODELS,
         for cell in wanted:
             if subject is None or (subject.name, subject.seed) != (cell.model, cell.seed):
                 subject = Subject(cell.model, cell.seed)
-            if records.get(cell, {}).get("digest") != subject.digest:
+            if records.get(cell, {}).get("digest") != cell.tag(subject.digest):
                 records[cell] = _result(cell, subject, folder, bars)
             bar.advance()
     every = [record for cell in cells() if cell in records
@@ -80,4 +86,6 @@ def _result(cell: Cell, subject: Subject, folder: Path, bars: Progress) -> dict:
         return found
     name = f"{cell.model} {cell.method} {cell.target:g} #{cell.seed}"
     with bars.task(name, None, transient=True) as bar:
-        return cell.save(folder, subject.digest, subject.measure(cell, folder, bar.of))
+        record = cell.save(folder, subject.digest, subject.measure(cell, folder, bar.of))
+    cell.journal(folder).unlink(missing_ok=True)
+    return record

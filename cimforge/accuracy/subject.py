@@ -118,7 +118,7 @@ class Subject:
         selector = (self.published if method == "flow" else
                     self.updating if method != cell.method else self.selector)
         method = "flow" if method == "flow-line" else method
-        journal = cell.path(folder).with_suffix(".journal") if method == "flow-x" else None
+        journal = cell.journal(folder) if method == "flow-x" else None
         selection = selector.select(method, cell.target, journal=journal, progress=progress)
         return selection.plan, selection.details
 

@@ -6,7 +6,17 @@ from pathlib import Path
 
 from cimforge.spec.errors import DataError
 
-__all__ = ["check_writable", "read_bytes", "write_atomic"]
+__all__ = ["check_writable", "read_bytes", "shipped", "write_atomic"]
+
+
+def shipped(folder: str) -> Path:
+    """Return a folder of data that ships with the project, ``"configs"`` for instance.
+
+    It lies in the installed package, or in the repository beside it.
+    """
+    package = Path(__file__).parents[1]
+    installed = package / folder
+    return installed if installed.is_dir() else package.parent / folder
 
 
 def write_atomic(path: Path, data: bytes) -> None:

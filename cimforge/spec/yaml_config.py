@@ -8,20 +8,17 @@ import yaml
 from cimforge.spec.analog.config import AnalogConfig
 from cimforge.spec.config import DcimConfig
 from cimforge.spec.errors import ConfigError, DataError
-from cimforge.spec.files import write_atomic
-from cimforge.spec.yaml_text import read_yaml, yaml_pairs
+from cimforge.spec.files import shipped, write_atomic
+from cimforge.spec.yaml_text import yaml_values
 
 __all__ = ["analog_preset_names", "load_analog_config", "load_config", "preset_names",
            "save_config"]
 
 _Config = TypeVar("_Config", DcimConfig, AnalogConfig)
 
-# Installed beside the package, or in the repository beside it.
-_ROOTS = (Path(__file__).parents[1] / "configs", Path(__file__).parents[2] / "configs")
-
 
 def _folder(kind: type) -> Path:
-    root = next((folder for folder in _ROOTS if folder.is_dir()), _ROOTS[-1])
+    root = shipped("configs")
     return root / "analog" if kind is AnalogConfig else root
 
 
@@ -75,23 +72,7 @@ def _load(source: str | Path, kind: type[_Config]) -> _Config:
             raise ConfigError(f"no preset named {str(source)!r}; there are "
                               f"{', '.join(_names(kind))}, or give the path of a .yaml file")
         path = _folder(kind) / f"{source}.yaml"
-    return _build(path, _values(path), kind)
-
-
-def _values(path: Path) -> object:
-    """Return what a file says; an empty one says nothing."""
-    node = read_yaml(path, "configuration", ConfigError)
-    if node is None:
-        return {}
-    if isinstance(node, yaml.MappingNode):
-        yaml_pairs(node, str(path), ConfigError)  # YAML itself would let the last of two win
-    try:
-        return yaml.SafeLoader("").construct_document(node)
-    except (yaml.YAMLError, ValueError, KeyError) as error:
-        # the last two: a value that does not fit its own tag, such as !!int five
-        problem = getattr(error, "problem", None) or error
-        mark = getattr(error, "problem_mark", None) or node.start_mark
-        raise ConfigError(f"{path}: not valid YAML: line {mark.line + 1}: {problem}") from error
+    return _build(path, yaml_values(path, "configuration", ConfigError), kind)
 
 
 def _build(path: Path, raw: object, kind: type[_Config]) -> _Config:

@@ -6,7 +6,7 @@ import yaml
 
 from cimforge.spec.errors import CimforgeError
 
-__all__ = ["read_yaml", "yaml_pairs"]
+__all__ = ["read_yaml", "yaml_mapping", "yaml_pairs", "yaml_scalar", "yaml_values"]
 
 
 def read_yaml(path: Path, what: str, error: type[CimforgeError]) -> yaml.Node | None:
@@ -69,3 +69,57 @@ def yaml_pairs(node: yaml.MappingNode, where: str, error: type[CimforgeError]) -
             raise error(f"{where}: {key.value!r} is given twice (line {line})")
         found[key.value] = value
     return found
+
+
+def yaml_mapping(node: yaml.Node | None, where: str, error: type[CimforgeError]) -> dict[
+        str, yaml.Node]:
+    """Return the values of what must be a mapping, by their keys.
+
+    Parameters and errors are those of `yaml_pairs`.
+    """
+    if not isinstance(node, yaml.MappingNode):
+        raise error(f"{where}: expected 'name: value' lines")
+    return yaml_pairs(node, where, error)
+
+
+def yaml_scalar(node: yaml.Node, where: str, error: type[CimforgeError]) -> str:
+    """Return one value as it is written: YAML would read 2:4 as a base-60 number.
+
+    Raises
+    ------
+    ConfigError or DataError
+        The given one, if it is a list or a mapping: with its line.
+    """
+    if not isinstance(node, yaml.ScalarNode):
+        raise error(f"{where}: expected one value (line {node.start_mark.line + 1})")
+    return node.value
+
+
+def yaml_values(path: Path, what: str, error: type[CimforgeError]) -> object:
+    """Return what a file says, as plain values; an empty one says nothing: ``{}``.
+
+    Parameters
+    ----------
+    path : Path
+    what : str
+        What the file is, for the message.
+    error : type
+        What to raise.
+
+    Raises
+    ------
+    ConfigError or DataError
+        The given one: unreadable, not YAML, or a key given twice.
+    """
+    node = read_yaml(path, what, error)
+    if node is None:
+        return {}
+    if isinstance(node, yaml.MappingNode):
+        yaml_pairs(node, str(path), error)  # YAML itself would let the last of two win
+    try:
+        return yaml.SafeLoader("").construct_document(node)
+    except (yaml.YAMLError, ValueError, KeyError) as problem:
+        # the last two: a value that does not fit its own tag, such as !!int five
+        text = getattr(problem, "problem", None) or problem
+        mark = getattr(problem, "problem_mark", None) or node.start_mark
+        raise error(f"{path}: not valid YAML: line {mark.line + 1}: {text}") from problem

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from cimforge.spec.errors import DataError
 from cimforge_sw.blocks import Blocks
-from cimforge_sw.layers import linear_layers, watch_inputs, weight_matrix
+from cimforge_sw.layers import layer_shape, linear_layers, watch_inputs
 from cimforge_sw.models import Model
 from cimforge_sw.tokens import Text, batches, encode
 
@@ -135,7 +135,7 @@ def calibrate(model: Model, texts: Iterable[Text], *, max_tokens: int | None = N
     DataError
         Unusable texts (`encode`), NaN or infinite activations, or layers the text never reached.
     """
-    layers = {name: weight_matrix(layer).shape[1]
+    layers = {name: layer_shape(layer)[1]
               for name, layer in linear_layers(model.module).items()
               if not any(fnmatchcase(name, glob) for glob in exclude)}
     collector, blocks = Collector(model.module, layers), Blocks(model.module)

@@ -11,9 +11,10 @@ from safetensors import SafetensorError, safe_open
 
 from cimforge.spec.errors import DataError
 
-__all__ = ["PACKED", "check_folder", "checkpoint_digest", "weight_files"]
+__all__ = ["MONARCH", "PACKED", "check_folder", "checkpoint_digest", "weight_files"]
 
 PACKED = "model.packed.safetensors"
+MONARCH = "model.monarch.safetensors"
 _SINGLE = "model.safetensors"
 _INDEX = "model.safetensors.index.json"
 
@@ -31,7 +32,8 @@ def _index_shards(index: Path) -> list[Path]:
 def weight_files(folder: Path) -> list[Path]:
     """Return the safetensors files of a checkpoint folder, sorted by name.
 
-    One dense file comes first, then shards, then a packed file (``docs/formats.md``).
+    One dense file comes first, then shards, then a packed or a Monarch file
+    (``docs/formats.md``).
 
     Raises
     ------
@@ -41,8 +43,9 @@ def weight_files(folder: Path) -> list[Path]:
     if (folder / _SINGLE).is_file():
         return [folder / _SINGLE]
     if not (folder / _INDEX).is_file():
-        if (folder / PACKED).is_file():
-            return [folder / PACKED]
+        for name in (PACKED, MONARCH):
+            if (folder / name).is_file():
+                return [folder / name]
         pickles = sorted(p.name for p in folder.iterdir()
                          if p.suffix in {".bin", ".pt", ".pth", ".ckpt", ".pkl"})
         if pickles:

@@ -5,15 +5,17 @@ from contextlib import contextmanager
 
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
+from transformers.models.gpt2.modeling_gpt2 import GPT2Attention
 from transformers.models.mamba.modeling_mamba import MambaMixer
 from transformers.pytorch_utils import Conv1D
 
 from cimforge.spec.errors import DataError
+from cimforge_sw.monarch.module import MonarchLinear
 
-__all__ = ["bias_vector", "block_lists", "linear_layers", "replace_layer", "used_by_weight",
-           "watch_inputs", "weight_matrix"]
+__all__ = ["bias_vector", "block_lists", "fused_outputs", "layer_shape", "linear_layers",
+           "replace_layer", "used_by_weight", "watch_inputs", "weight_matrix"]
 
-_LINEAR = (nn.Linear, Conv1D)
+_LINEAR = (nn.Linear, Conv1D, MonarchLinear)
 
 
 def _holds_linear(block: nn.Module) -> bool:
@@ -33,7 +35,9 @@ def block_lists(module: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.M
 
 
 def linear_layers(module: nn.Module) -> dict[str, nn.Module]:
-    """Return every ``nn.Linear`` and GPT-2 ``Conv1D`` of the repeated blocks, by name.
+    """Return every linear layer of the repeated blocks, by name.
+
+    These are ``nn.Linear``, GPT-2's ``Conv1D``, and the `MonarchLinear` that took the place of one.
 
     The repeated blocks are the outermost ``nn.ModuleList`` whose elements hold linear layers (both
     of them in an encoder-decoder model), so embeddings, poolers and heads stay out in any family.
@@ -62,7 +66,8 @@ def linear_layers(module: nn.Module) -> dict[str, nn.Module]:
         for name, part in blocks.named_modules(memo=seen, prefix=path):
             if not isinstance(part, _LINEAR):
                 continue
-            owner = owners.setdefault(id(part.weight), name)
+            mine = part if isinstance(part, MonarchLinear) else part.weight
+            owner = owners.setdefault(id(mine), name)
             if owner != name:
                 raise DataError(f"{owner} and {name} are two layers that share one weight; "
                                 "cimforge prunes only layers with a weight of their own")
@@ -77,16 +82,31 @@ def weight_matrix(layer: nn.Module) -> Tensor:
     """Return the weight as [O, K] (outputs, inputs): a view, detached; write to it in place.
 
     ``Conv1D`` of GPT-2 stores [K, O]; its transposed view comes back.
+
+    Raises
+    ------
+    DataError
+        A `MonarchLinear`, which has factors: nothing written to their product would count.
     """
+    if isinstance(layer, MonarchLinear):
+        raise DataError(f"a Monarch layer ({layer.extra_repr()}) has factors and no weight: prune, "
+                        "quantize and pack the dense model, or leave its layer dense in d2s")
     weight = layer.weight.detach()
     return weight.T if isinstance(layer, Conv1D) else weight
+
+
+def layer_shape(layer: nn.Module) -> tuple[int, int]:
+    """Return (O, K) of any linear layer."""
+    if isinstance(layer, MonarchLinear):
+        return layer.outputs, layer.inputs
+    outputs, inputs = weight_matrix(layer).shape
+    return outputs, inputs
 
 
 def bias_vector(layer: nn.Module) -> Tensor:
     """Return the bias as a detached [O] tensor, zeros where the layer has none."""
     if layer.bias is None:
-        weight = weight_matrix(layer)
-        return weight.new_zeros(weight.shape[0])
+        return next(layer.parameters()).new_zeros(layer_shape(layer)[0])
     return layer.bias.detach()
 
 
@@ -104,6 +124,20 @@ def used_by_weight(module: nn.Module, name: str) -> bool:
     """
     owner, _, attribute = name.rpartition(".")
     return attribute == "dt_proj" and isinstance(module.get_submodule(owner), MambaMixer)
+
+
+def fused_outputs(module: nn.Module, name: str) -> tuple[int, ...]:
+    """Return how many outputs belong to each of the matrices that a layer holds, in their order.
+
+    GPT-2's ``c_attn`` is Q, K and V in one (of a cross-attention K and V), which its owner splits
+    again (transformers, ``GPT2Attention.forward``); every other layer counts as one matrix.
+    """
+    owner, _, attribute = name.rpartition(".")
+    outputs = layer_shape(module.get_submodule(name))[0]
+    attention = module.get_submodule(owner)
+    if attribute == "c_attn" and isinstance(attention, GPT2Attention):
+        return (attention.split_size,) * (outputs // attention.split_size)
+    return (outputs,)
 
 
 @contextmanager

@@ -18,8 +18,9 @@ from torch import Tensor, nn
 from transformers.utils import logging as hf_logging
 
 from cimforge.spec.errors import DataError
-from cimforge_sw.checkpoint import PACKED, check_folder, checkpoint_digest
+from cimforge_sw.checkpoint import MONARCH, PACKED, check_folder, checkpoint_digest
 from cimforge_sw.layers import linear_layers, weight_matrix
+from cimforge_sw.monarch.file import read_monarch
 from cimforge_sw.packed_file import read_packed
 from cimforge_sw.zoo import zoo_folder, zoo_names
 
@@ -34,7 +35,7 @@ _TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "voc
                     "tokenizer.model", "spiece.model")
 # What transformers raises for a configuration or weights that it cannot use.
 LOAD_ERRORS = (SafetensorError, OSError, ValueError, RuntimeError, LookupError, TypeError,
-               AttributeError, ArithmeticError, StrictDataclassError)
+               AttributeError, ArithmeticError, ImportError, StrictDataclassError)
 
 
 @dataclass(frozen=True, eq=False)
@@ -200,8 +201,9 @@ def load_model(source: str | Path, *, offline: bool = False) -> Model:
     Parameters
     ----------
     source : str or Path
-        A local folder (``config.json`` and ``model.safetensors``, sharded or not, or the packed
-        file of `save_packed`, whose removed weights come back as 0); the name
+        A local folder (``config.json`` and ``model.safetensors``, sharded or not; or the packed
+        file of `save_packed`, whose removed weights come back as 0; or the Monarch file of
+        `save_monarch`, whose layers come back as `MonarchLinear`); the name
         ``all-MiniLM-L6-v2``, which an installed package ships; a model of the zoo, such as
         ``stdlib-llama``; or a hub id ``owner/name``.
     offline : bool
@@ -215,6 +217,18 @@ def load_model(source: str | Path, *, offline: bool = False) -> Model:
     """
     folder = source_folder(str(source), offline)
     files = check_folder(folder)
+    if files == [folder / MONARCH]:
+        return _monarch_model(str(source), folder, files)
     packed = files == [folder / PACKED]
     return model_from(str(source), folder, files,
                       read_packed(files[0]).tensors if packed else None)
+
+
+def _monarch_model(name: str, folder: Path, files: list[Path]) -> Model:
+    stored = read_monarch(files[0])
+    model = model_from(name, folder, files, stored.dense_state())
+    try:
+        stored.install(model.module)
+    except DataError as error:
+        raise DataError(f"{files[0]}: {error}") from error
+    return model

@@ -11,13 +11,13 @@ from cimforge.spec.errors import DataError
 from cimforge_sw.checkpoint import PACKED, check_folder
 from cimforge_sw.folders import new_folder
 from cimforge_sw.layers import linear_layers, weight_matrix
-from cimforge_sw.models import model_from, quiet
+from cimforge_sw.models import Model, model_from, quiet
 from cimforge_sw.packed_file import PackedFile, PackedLayer, read_packed, write_packed
 from cimforge_sw.packed_layer import PackedShape
 from cimforge_sw.plan import Plan
 from cimforge_sw.prune import PrunedModel, sparsity
 
-__all__ = ["load_packed", "save_packed", "save_pruned"]
+__all__ = ["load_packed", "save_description", "save_packed", "save_pruned", "state_tensors"]
 
 _PLAN = "plan.yaml"
 
@@ -40,7 +40,9 @@ def save_pruned(pruned: PrunedModel, folder: str | Path) -> None:
     with new_folder(Path(folder)) as temporary:
         with quiet():
             pruned.model.module.save_pretrained(temporary)
-        _save_rest(pruned, temporary)
+        if pruned.model.tokenizer is not None:
+            pruned.model.tokenizer.save_pretrained(temporary)
+        pruned.plan.save(temporary / _PLAN)
 
 
 def save_packed(pruned: PrunedModel, folder: str | Path,
@@ -72,25 +74,24 @@ def save_packed(pruned: PrunedModel, folder: str | Path,
             kind = str(dtype or weight.dtype).removeprefix("torch.")
             shape = PackedShape(weight.shape[0], weight.shape[1], pattern)
             layers[name] = PackedLayer(shape, kind, isinstance(layer, Conv1D))
-    tensors = {name: _cast(name, tensor, dtype) for name, tensor in _state(module).items()}
+    tensors = {name: _cast(name, tensor, dtype) for name, tensor in state_tensors(module).items()}
     with new_folder(Path(folder)) as temporary:
         write_packed(temporary / PACKED, PackedFile(tensors, pruned.masks, layers))
-        config = copy.deepcopy(module.config)
-        config.architectures = [type(module).__name__]
-        config.save_pretrained(temporary)
-        generation = getattr(module, "generation_config", None)
-        if generation is not None:
-            generation.save_pretrained(temporary)
-        _save_rest(pruned, temporary)
+        save_description(pruned.model, temporary)
+        pruned.plan.save(temporary / _PLAN)
 
 
-def _save_rest(pruned: PrunedModel, folder: Path) -> None:
-    if pruned.model.tokenizer is not None:
-        pruned.model.tokenizer.save_pretrained(folder)
-    pruned.plan.save(folder / _PLAN)
+def save_description(model: Model, folder: Path) -> None:
+    """Write all of a checkpoint but its weights: configurations, and the tokenizer's files."""
+    config = copy.deepcopy(model.module.config)
+    config.architectures = [type(model.module).__name__]
+    config.save_pretrained(folder)
+    for part in (getattr(model.module, "generation_config", None), model.tokenizer):
+        if part is not None:
+            part.save_pretrained(folder)
 
 
-def _state(module: nn.Module) -> dict[str, Tensor]:
+def state_tensors(module: nn.Module) -> dict[str, Tensor]:
     """Return parameters and persistent buffers, tied ones under their first name only."""
     found: dict[int, tuple[str, Tensor]] = {}
     for name, tensor in module.state_dict(keep_vars=True).items():

@@ -2,8 +2,6 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from difflib import get_close_matches
-from fnmatch import fnmatchcase
 from pathlib import Path
 
 import yaml
@@ -11,7 +9,8 @@ import yaml
 from cimforge.spec.errors import CimforgeError, ConfigError, DataError
 from cimforge.spec.files import write_atomic
 from cimforge.spec.pattern import NmPattern
-from cimforge.spec.yaml_text import read_yaml, yaml_pairs
+from cimforge.spec.yaml_text import read_yaml, yaml_mapping, yaml_scalar
+from cimforge_sw.globs import resolve_globs
 from cimforge_sw.masks import check_sharing
 
 __all__ = ["Plan"]
@@ -86,22 +85,22 @@ class Plan:
 
     @classmethod
     def _build(cls, node: yaml.Node | None) -> "Plan":
-        raw = _mapping(node, "a plan")
+        raw = yaml_mapping(node, "a plan", DataError)
         unknown = sorted(raw.keys() - set(_KEYS))
         if unknown:
             raise DataError(f"unknown key(s): {', '.join(unknown)}; a plan has {', '.join(_KEYS)}")
         if "default" not in raw:
             raise DataError("no 'default': say which pattern other layers get, such as \"2:4\"")
-        layers = _mapping(raw["layers"], "layers") if "layers" in raw else {}
-        granularity = _scalar(raw["granularity"], "granularity") if "granularity" in raw else "free"
-        columns: str | int = _scalar(raw["tile_cols"], "tile_cols") if "tile_cols" in raw else "32"
-        if isinstance(columns, str) and columns.isdecimal():
-            columns = int(columns)
-        check_sharing(granularity, columns)
+        layers = yaml_mapping(raw["layers"], "layers", DataError) if "layers" in raw else {}
+        granularity, columns = (
+            yaml_scalar(raw[key], key, DataError) if key in raw else default
+            for key, default in (("granularity", "free"), ("tile_cols", "32")))
+        tile_cols = int(columns) if columns.isdecimal() else columns
+        check_sharing(granularity, tile_cols)
         return cls(
             default=_pattern(raw["default"], "default"),
             layers={glob: _pattern(value, f"layers.{glob}") for glob, value in layers.items()},
-            granularity=granularity, tile_cols=int(columns),
+            granularity=granularity, tile_cols=int(tile_cols),
         )
 
     def save(self, path: str | Path) -> None:
@@ -126,33 +125,11 @@ class Plan:
         DataError
             A glob that matches no layer: the message names the nearest ones.
         """
-        names = list(names)
-        chosen = dict.fromkeys(names, self.default)
-        for glob, pattern in self.layers.items():
-            hits = [name for name in names if fnmatchcase(name, glob)]
-            if not hits:
-                near = get_close_matches(glob, names, n=3, cutoff=0.0)
-                raise DataError(f"{glob!r} matches none of {len(names)} layers; nearest: "
-                                f"{', '.join(near) or 'none'}")
-            chosen.update(dict.fromkeys(hits, pattern))
-        return chosen
-
-
-def _mapping(node: yaml.Node | None, where: str) -> dict[str, yaml.Node]:
-    """Read keys as text (YAML would read 2:4 as a base-60 number) and refuse repeated ones."""
-    if not isinstance(node, yaml.MappingNode):
-        raise DataError(f"{where}: expected 'name: value' lines")
-    return yaml_pairs(node, where, DataError)
-
-
-def _scalar(node: yaml.Node, where: str) -> str:
-    if not isinstance(node, yaml.ScalarNode):
-        raise DataError(f"{where}: expected one value (line {node.start_mark.line + 1})")
-    return node.value
+        return resolve_globs(names, self.default, self.layers)
 
 
 def _pattern(node: yaml.Node, where: str) -> NmPattern:
     try:
-        return NmPattern.parse(_scalar(node, where))
+        return NmPattern.parse(yaml_scalar(node, where, DataError))
     except ConfigError as error:
         raise ConfigError(f"{where}: {error}") from error

@@ -65,7 +65,7 @@ def flow_x(model: Model, texts: Sequence[Text], config: DcimConfig | None = None
     update : bool
         Choose for weights that `prune_with_update` updates on the same ``texts``.
     journal : Path, optional
-        A file that an interrupted search goes on from.
+        A file that an interrupted search goes on from; it stays.
     progress : callable(done, total), optional
     """
     selector = Selector(model, stats or calibrate(model, texts), texts, config, exclude=exclude,

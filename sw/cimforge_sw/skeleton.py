@@ -14,7 +14,7 @@ from transformers.initialization import no_init_weights
 
 from cimforge.spec.errors import DataError
 from cimforge_sw.blocks import Blocks
-from cimforge_sw.checkpoint import PACKED, check_folder
+from cimforge_sw.checkpoint import MONARCH, PACKED, check_folder
 from cimforge_sw.models import LOAD_ERRORS, model_class, quiet
 
 __all__ = ["Shards", "Skeleton"]
@@ -36,13 +36,16 @@ class Shards:
     Raises
     ------
     DataError
-        As `check_folder`; or a packed checkpoint.
+        As `check_folder`; or a packed or Monarch checkpoint.
     """
 
     def __init__(self, folder: Path):
         self.files = check_folder(folder)
         if self.files == [folder / PACKED]:
             raise DataError(f"{folder}: a packed checkpoint is already pruned; expected dense "
+                            "safetensors")
+        if self.files == [folder / MONARCH]:
+            raise DataError(f"{folder}: a Monarch checkpoint has factors; expected dense "
                             "safetensors")
         self._stack = ExitStack()
         opened = [self._stack.enter_context(safe_open(file, framework="pt"))

@@ -10,7 +10,7 @@ from cimforge.spec.errors import ConfigError, DataError
 from cimforge.spec.pattern import NmPattern
 from cimforge_sw.masks import nm_mask
 
-__all__ = ["GramAccumulator", "sparsegpt"]
+__all__ = ["GramAccumulator", "damped_gram", "sparsegpt"]
 
 _CHUNK = 1024  # vectors per product in float32: their sums are short enough to be exact to 1e-6
 
@@ -53,6 +53,21 @@ class GramAccumulator:
         for part in x.detach().float().split(_CHUNK):
             self.gram += part.T @ part
         self.tokens += len(x)
+
+
+def damped_gram(gram: Tensor, damp: float) -> Tensor:
+    """Return a Gram matrix [K, K] in float64 with a larger diagonal.
+
+    ``damp`` times its mean over the inputs that were ever active is added; inputs that never were
+    get the mean besides: their rows and columns are zero, so any value leaves the others alone.
+    """
+    gram = gram.double().clone()
+    diagonal = gram.diagonal()  # a view
+    dead = diagonal == 0
+    mean = float(diagonal[~dead].mean()) if not bool(dead.all()) else 1.0
+    diagonal[dead] = mean
+    diagonal += damp * mean
+    return gram
 
 
 def sparsegpt(weight: Tensor, gram: Tensor, pattern: NmPattern, *, granularity: str = "free",
@@ -99,11 +114,10 @@ def sparsegpt(weight: Tensor, gram: Tensor, pattern: NmPattern, *, granularity: 
     if pattern.n == pattern.m:
         return weight.detach().clone(), torch.ones(weight.shape, dtype=torch.bool)
     inputs, m = weight.shape[1], pattern.m
-    dead = gram.diagonal() == 0
-    upper = _inverse_factor(gram, dead, damp)
+    upper = _inverse_factor(gram, damp)
     # Transposed, so that the weights of one input are neighbours in memory.
     columns = weight.detach().float().T.clone(memory_format=torch.contiguous_format)
-    columns[dead] = 0
+    columns[gram.diagonal() == 0] = 0
     mask = torch.zeros(inputs, weight.shape[0], dtype=torch.bool)
     step = max(block // m, 1) * m
 
@@ -158,18 +172,14 @@ def _check(weight: Tensor, gram: Tensor, damp: float, block: int) -> None:
         raise ConfigError(f"block must be at least 1, not {block!r}")
 
 
-def _inverse_factor(gram: Tensor, dead: Tensor, damp: float) -> Tensor:
+def _inverse_factor(gram: Tensor, damp: float) -> Tensor:
     """Return U, upper triangular in float64, with ``U^T U`` the inverse of the damped Gram matrix.
 
     Cholesky from the last input to the first gives ``H = R R^T`` with R upper triangular, and
     U = R^-1: no inverse of H itself, which would square its condition.
     """
-    hessian = gram.double().clone()
-    diagonal = hessian.diagonal()  # a view
-    mean = float(diagonal[~dead].mean()) if not bool(dead.all()) else 1.0
-    diagonal[dead] = mean  # their rows and columns are zero: any value leaves the others alone
-    diagonal += damp * mean
-    scale = diagonal.flip(0).clone()
+    hessian = damped_gram(gram, damp)
+    scale = hessian.diagonal().flip(0).clone()
     factor, info = torch.linalg.cholesky_ex(hessian.flip(0, 1))
     # A pivot is what the inputs before it leave unexplained; rounding leaves about K * epsilon.
     floor = len(scale) * torch.finfo(torch.float64).eps * scale

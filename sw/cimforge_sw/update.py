@@ -10,14 +10,14 @@ from torch import Tensor, nn
 from cimforge.spec.errors import DataError
 from cimforge.spec.pattern import NmPattern
 from cimforge_sw.blocks import Blocks
-from cimforge_sw.layers import linear_layers, watch_inputs, weight_matrix
+from cimforge_sw.layers import layer_shape, linear_layers, watch_inputs, weight_matrix
 from cimforge_sw.models import Model
 from cimforge_sw.plan import Plan
 from cimforge_sw.prune import PrunedModel, check_groups, sparsity
 from cimforge_sw.sparsegpt import GramAccumulator, sparsegpt
 from cimforge_sw.tokens import Text, batches, encode
 
-__all__ = ["gram_matrices", "prune_with_update"]
+__all__ = ["gram_matrices", "prune_with_update", "walk_grams"]
 
 
 def prune_with_update(model: Model, plan: Plan, texts: Iterable[Text], *,
@@ -52,7 +52,7 @@ def prune_with_update(model: Model, plan: Plan, texts: Iterable[Text], *,
     patterns = plan.resolve(layers)
     ids = [ids for _, ids in batches(encode(model, texts, max_tokens), batch_tokens)]
     masks = dict[str, Tensor]()
-    for grams in _walk(module, layers, ids):
+    for grams in walk_grams(module, layers, ids):
         for name in list(grams):
             masks[name] = _prune_layer(name, weight_matrix(layers[name]), patterns[name], plan,
                                        grams.pop(name))
@@ -84,14 +84,34 @@ def gram_matrices(model: Model, texts: Iterable[Text], *, max_tokens: int | None
     """
     ids = [ids for _, ids in batches(encode(model, texts, max_tokens), batch_tokens)]
     found: dict[str, Tensor] = {}
-    for grams in _walk(model.module, linear_layers(model.module), ids):
+    for grams in walk_grams(model.module, linear_layers(model.module), ids):
         found |= grams
     return found
 
 
-def _walk(module: nn.Module, layers: dict[str, nn.Module], ids: list[Tensor]
-          ) -> Iterator[dict[str, Tensor]]:
-    """Yield the Gram matrices of block after block; what is done to a block counts for the next."""
+def walk_grams(module: nn.Module, layers: dict[str, nn.Module], ids: list[Tensor]
+               ) -> Iterator[dict[str, Tensor]]:
+    """Yield the Gram matrices of block after block; what is done to a block counts for the next.
+
+    Parameters
+    ----------
+    module : nn.Module
+        A whole model.
+    layers : dict of str to nn.Module
+        The layers to watch, by name.
+    ids : list of Tensor of int64, shape (B, T)
+        Calibration text in batches.
+
+    Yields
+    ------
+    dict of str to Tensor of float64, shape (K, K)
+        Of the layers of a block; of all, where no block runs alone.
+
+    Raises
+    ------
+    DataError
+        NaN activations, or a layer that the text never reached.
+    """
     blocks = Blocks(module)
     states: list[Tensor | None] = [None] * len(ids)
     for index in range(max(len(blocks), 1)):
@@ -105,7 +125,7 @@ def _walk(module: nn.Module, layers: dict[str, nn.Module], ids: list[Tensor]
 def _grams(blocks: Blocks, index: int, layers: dict[str, nn.Module], ids: list[Tensor],
            states: list[Tensor | None]) -> dict[str, Tensor]:
     """Return the Gram matrix of every layer of a block; of all, where no block runs alone."""
-    sums = {name: GramAccumulator(weight_matrix(layer).shape[1]) for name, layer in layers.items()}
+    sums = {name: GramAccumulator(layer_shape(layer)[1]) for name, layer in layers.items()}
 
     def see(name: str, x: Tensor) -> None:
         try:

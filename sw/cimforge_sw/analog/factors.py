@@ -1,7 +1,7 @@
 """What is stored in arrays: dense matrices and the block-diagonal factors of Monarch matrices."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from cimforge.spec.errors import ConfigError
 
@@ -74,13 +74,17 @@ class Factor:
         """Weights that are not zero by structure."""
         return self.count * self.rows * self.cols
 
-    def blocks(self, array: int) -> Iterator[Block]:
-        """Yield the parts that fit arrays of ``array`` rows and columns."""
-        for index in range(self.count):
-            for row in range(0, self.rows, array):
-                for col in range(0, self.cols, array):
-                    yield Block(self, index, row, col, min(array, self.rows - row),
-                                min(array, self.cols - col))
+    def blocks(self, array: int) -> "tuple[Block, ...]":
+        """Return the parts that fit arrays of ``array`` rows and columns."""
+        return _blocks(self, array)
+
+
+@lru_cache(maxsize=1 << 14)  # the layers of a model, mapped in several ways
+def _blocks(factor: Factor, array: int) -> tuple[Block, ...]:
+    return tuple(
+        Block(factor, index, row, col, min(array, factor.rows - row), min(array, factor.cols - col))
+        for index in range(factor.count) for row in range(0, factor.rows, array)
+        for col in range(0, factor.cols, array))
 
 
 @dataclass(frozen=True)

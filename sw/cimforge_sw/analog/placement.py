@@ -2,7 +2,8 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 
@@ -54,6 +55,8 @@ class Mapping:
     placements : tuple of Placement
     arrays : int
         Arrays taken.
+    kinds : tuple of str
+        Of a hybrid: the name of the mapping that each matrix has; empty: ``name``, all of them.
 
     Raises
     ------
@@ -67,31 +70,35 @@ class Mapping:
     factors: tuple[Factor, ...]
     placements: tuple[Placement, ...]
     arrays: int
+    kinds: tuple[str, ...] = ()
 
     def __post_init__(self):
         self._check_cells()
         self._check_blocks()
 
     def _check_cells(self) -> None:
-        used = np.zeros((self.arrays, self.array, self.array), dtype=bool)
-        for place in self.placements:
-            box = (place.array, slice(place.row, place.row + place.rows),
-                   slice(place.col, place.col + place.cols))
-            inside = (0 <= place.array < self.arrays and place.row >= 0 and place.col >= 0
-                      and place.row + place.rows <= self.array
-                      and place.col + place.cols <= self.array
-                      and place.block.rows <= place.rows and place.block.cols <= place.cols)
-            if not inside:
-                raise DataError(f"{self._say(place)} does not fit array {place.array} of "
-                                f"{self.arrays} at row {place.row}, column {place.col}")
-            if used[box].any():
-                raise DataError(f"{self._say(place)} overlaps another block in array "
-                                f"{place.array} at row {place.row}, column {place.col}")
-            used[box] = True
+        box = np.array([(p.array, p.row, p.col, p.rows, p.cols, p.block.rows, p.block.cols)
+                        for p in self.placements], dtype=np.int64).reshape(-1, 7)
+        array, row, col, rows, cols, used_rows, used_cols = box.T
+        inside = ((array >= 0) & (array < self.arrays) & (row >= 0) & (col >= 0)
+                  & (row + rows <= self.array) & (col + cols <= self.array)
+                  & (used_rows <= rows) & (used_cols <= cols))
+        if not inside.all():
+            place = self.placements[int(inside.argmin())]
+            raise DataError(f"{self._say(place)} does not fit array {place.array} of {self.arrays} "
+                            f"at row {place.row}, column {place.col}")
+        second = _overlap(box[:, :5])
+        if second is not None:
+            place = self.placements[second]
+            raise DataError(f"{self._say(place)} overlaps another block in array {place.array} at "
+                            f"row {place.row}, column {place.col}")
 
     def _check_blocks(self) -> None:
-        wanted = Counter(block for factor in self.factors for block in factor.blocks(self.array))
-        placed = Counter(place.block for place in self.placements)
+        every = [block for factor in self.factors for block in factor.blocks(self.array)]
+        mine = [place.block for place in self.placements]
+        if sorted(map(id, every)) == sorted(map(id, mine)):
+            return  # the usual case, without comparing blocks by their values
+        wanted, placed = Counter(every), Counter(mine)
         for block, count in (wanted | placed).items():
             if placed[block] != wanted[block]:
                 raise DataError(f"{self.name}: block {block.index} of {block.factor.matrix} "
@@ -102,6 +109,10 @@ class Mapping:
         block = place.block
         return (f"{self.name}: block {block.index} of {block.factor.matrix} {block.factor.stage} "
                 f"({place.rows} x {place.cols} cells)")
+
+    def kind(self, matrix: int) -> str:
+        """Return how a matrix, by its position, is mapped."""
+        return self.kinds[matrix] if self.kinds else self.name
 
     @property
     def cells(self) -> int:
@@ -124,6 +135,29 @@ class Mapping:
                 if (place.block.factor.matrix, place.block.factor.stage) == (matrix, stage)]
 
 
+def _overlap(box: np.ndarray) -> int | None:
+    """Return the first box that takes cells of an earlier one; [P, 5]: array, corner, size.
+
+    Cells are counted in squares as large as all boxes allow: sums over a plane whose differences
+    stand at the corners of the boxes.
+    """
+    if not len(box):
+        return None
+    unit = int(np.gcd.reduce(box[:, 1:], axis=None))
+    array, (top, left, rows, cols) = box[:, 0], box[:, 1:].T // unit
+    bottom, right = top + rows, left + cols
+    plane = np.zeros((array.max() + 1, bottom.max() + 1, right.max() + 1), dtype=np.int32)
+    for sign, row, col in ((1, top, left), (-1, bottom, left), (-1, top, right),
+                           (1, bottom, right)):
+        np.add.at(plane, (array, row, col), sign)
+    crowded = np.argwhere(plane.cumsum(1).cumsum(2) > 1)
+    if not len(crowded):
+        return None
+    there, row, col = crowded[0]
+    return int(np.flatnonzero((array == there) & (top <= row) & (row < bottom)
+                              & (left <= col) & (col < right))[1])
+
+
 def useful_cells(matrices: Sequence[Matrix], placements: Iterable[Placement]) -> int:
     """Return the cells that matter: what only zero padding reaches, or only cut outputs, does not.
 
@@ -131,22 +165,25 @@ def useful_cells(matrices: Sequence[Matrix], placements: Iterable[Placement]) ->
     blocks where all do, do nothing; and so do the columns of L that are cut, and the columns of R
     and rows of L that lead to blocks of L with no kept column.
     """
-    by_name = {matrix.name: matrix for matrix in matrices}
-    return sum(_live(by_name[place.block.factor.matrix], place.block) for place in placements)
+    # Names go, so that equal blocks of a model's layers are counted once.
+    plain = {matrix.name: replace(matrix, name="", shared="") for matrix in matrices}
+    return sum(_live(plain[place.block.factor.matrix], place.block.factor.stage,
+                     place.block.index, (place.block.first_row, place.block.rows),
+                     (place.block.first_col, place.block.cols)) for place in placements)
 
 
-def _live(matrix: Matrix, block: Block) -> int:
+@lru_cache(maxsize=1 << 16)
+def _live(matrix: Matrix, stage: str, index: int, rows: tuple[int, int],
+          cols: tuple[int, int]) -> int:
     """Return the useful cells of a block; strided order on both sides, see `Monarch`."""
-    factor = block.factor
-    rows = np.arange(block.first_row, block.first_row + block.rows)
-    cols = np.arange(block.first_col, block.first_col + block.cols)
-    if factor.stage == "R":
+    if stage == "W":
+        return rows[1] * cols[1]
+    row, col = (first + np.arange(count) for first, count in (rows, cols))
+    if stage == "R":
         k = matrix.blocks_in
-        live_rows = rows * k + block.index % k < matrix.inputs  # input i * k + block
-        live_cols = cols < matrix.outputs  # output block j has a kept output if its first one is
-    elif factor.stage == "L":
-        live_rows = rows % matrix.blocks_in < matrix.inputs  # input block k has a live input
-        live_cols = cols * matrix.blocks_out + block.index < matrix.outputs
+        live_rows = row * k + index % k < matrix.inputs  # input i * k + block
+        live_cols = col < matrix.outputs  # output block j has a kept output if its first one is
     else:
-        return block.rows * block.cols
+        live_rows = row % matrix.blocks_in < matrix.inputs  # input block k has a live input
+        live_cols = col * matrix.blocks_out + index < matrix.outputs
     return int(live_rows.sum() * live_cols.sum())

@@ -30,12 +30,22 @@ def _normalized(values: np.ndarray) -> np.ndarray:
     return (values - values.min()) / width if width else np.full(len(values), 0.5)
 
 
+def _distance(difference: np.ndarray) -> np.ndarray:
+    """Return ``|d|``, and a little of ``d^2``: many plans have the same sum of ``|d|``.
+
+    Which of them comes out would be up to the solver; this takes the one that spreads what the
+    target demands most evenly.
+    """
+    return np.abs(difference) + 1e-3 * difference ** 2
+
+
 def flow(budget: Budget, presence: np.ndarray, locality: np.ndarray,
          mode: str = "balanced") -> Selection:
     """Choose N and M of every layer by its outliers.
 
     ``N* = 1 + 7 O`` and ``M* = 2**(1 + 2 D)`` with O and D normalized over the layers; the plan
-    minimizes ``sum_l share_l (a |N - N*| + b |M - M*|)`` under the target.
+    minimizes ``sum_l share_l (a |N - N*| + b |M - M*|)`` under the target. Dense counts as M:M with
+    the candidates' largest M.
 
     Parameters
     ----------
@@ -55,14 +65,16 @@ def flow(budget: Budget, presence: np.ndarray, locality: np.ndarray,
         raise ConfigError(f"mode must be one of {', '.join(MODES)}, not {mode!r}")
     wanted_n = 1 + 7 * _normalized(presence)
     wanted_m = 2 ** (1 + 2 * _normalized(locality))
-    n = np.array([pattern.n for pattern in budget.candidates], dtype=float)
-    m = np.array([pattern.m for pattern in budget.candidates], dtype=float)
+    # A dense layer keeps all of the largest group there is: M:M, though its plan says 1:1.
+    top = max(pattern.m for pattern in budget.candidates)
+    n, m = (np.array([top if pattern.n == pattern.m else getattr(pattern, side)
+                      for pattern in budget.candidates], dtype=float) for side in "nm")
     a, b = MODES[mode]
-    cost = budget.share[:, None] * (a * np.abs(n - wanted_n[:, None])
-                                    + b * np.abs(m - wanted_m[:, None]))
+    cost = budget.share[:, None] * (a * _distance(n - wanted_n[:, None])
+                                    + b * _distance(m - wanted_m[:, None]))
     choice = None
     if mode == "accuracy":
-        enough = (n >= wanted_n[:, None]) | (m == 1)
+        enough = n >= wanted_n[:, None]
         if enough.any(axis=1).all():
             choice = budget.solve(np.where(enough, cost, np.inf))
     if choice is None:

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 from cimforge.spec.errors import DataError
+from cimforge.spec.files import write_atomic
 
 __all__ = ["Journal"]
 
@@ -32,9 +33,9 @@ class Journal:
             return
         digest = hashlib.sha256(about.encode()).hexdigest()
         try:
-            if path.exists():
+            if path.exists() and "\n" in path.read_text(encoding="utf-8", errors="replace"):
                 self._load(path, digest)
-            else:
+            else:  # none, or one that was cut short before its header was whole
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text(json.dumps({"search": digest}) + "\n", encoding="utf-8")
         except OSError as error:
@@ -45,7 +46,7 @@ class Journal:
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
         whole = [line for line in lines if line.endswith("\n")]
         try:
-            header = json.loads(whole[0]) if whole else {}
+            header = json.loads(whole[0])
             entries = [json.loads(line) for line in whole[1:]]
             self.losses = {str(key): float(loss) for key, loss in entries}
         except (ValueError, TypeError) as error:
@@ -53,7 +54,7 @@ class Journal:
         if not isinstance(header, dict) or header.get("search") != digest:
             raise DataError(f"{path}: the journal of another search (model, text, target or "
                             "candidates differ); remove it to start anew")
-        path.write_text("".join(whole), encoding="utf-8")  # without a line cut short
+        write_atomic(path, "".join(whole).encode())  # without a line cut short
 
     def add(self, key: str, loss: float) -> None:
         """Keep one loss."""
@@ -61,8 +62,3 @@ class Journal:
         if self.path is not None:
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps([key, loss]) + "\n")
-
-    def remove(self) -> None:
-        """Delete the file: the search is over."""
-        if self.path is not None:
-            self.path.unlink(missing_ok=True)

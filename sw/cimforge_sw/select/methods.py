@@ -155,7 +155,8 @@ class Selector:
         max_cycles : float, optional
             FLOW-X only: the layers' cycles add up to no more, on ``config``.
         journal : Path, optional
-            FLOW-X only: file that an interrupted search goes on from; removed at its end.
+            FLOW-X only: file that an interrupted search goes on from. It stays: remove it when the
+            selection is where nothing can lose it.
         progress : callable(done, total), optional
             FLOW-X only.
 
@@ -214,7 +215,6 @@ class Selector:
         book = Journal(journal, about)
         made = flow_x(budget, self.variants, self.objective, starts, limits=limits, journal=book,
                       progress=progress)
-        book.remove()
         return self._shared(made)
 
     def _starts(self, budget: Budget, limits: Sequence[Limit]) -> list[Selection]:

@@ -14,6 +14,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerFast
 
+from cimforge.spec.errors import ConfigError, DataError
 from cimforge.spec.files import write_atomic
 from cimforge_sw.zoo.corpus import Corpus, compressed_bits_per_byte, load_corpus
 from cimforge_sw.zoo.recipes import CONTEXT, END_OF_FILE, RECIPES, VOCABULARY, Recipe
@@ -135,7 +136,18 @@ def train(name: str, out: Path, progress: Callable[[int, int], None] | None = No
     -------
     dict
         The training record.
+
+    Raises
+    ------
+    ConfigError
+        Another name.
+    DataError
+        A folder that holds a trained model.
     """
+    if name not in RECIPES:
+        raise ConfigError(f"there is no recipe {name!r}; there are {', '.join(RECIPES)}")
+    if (out / "training.json").exists():
+        raise DataError(f"{out}: holds a trained model already; give another folder, or remove it")
     recipe, corpus = RECIPES[name], load_corpus()
     out.mkdir(parents=True, exist_ok=True)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")

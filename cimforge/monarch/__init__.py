@@ -1,0 +1,1 @@
+"""What ``make paper-monarch`` measures: models by their shapes, figures beside the paper's."""

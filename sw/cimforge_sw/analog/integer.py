@@ -1,0 +1,233 @@
+"""Monarch layers in integers: INT8 factors, INT8 between the stages, and models made of them."""
+
+import copy
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from cimforge.spec.errors import ConfigError, DataError
+from cimforge_sw.analog.converter import Conversion, converted_product
+from cimforge_sw.analog.factors import Matrix
+from cimforge_sw.integer import int_product, quantize_tensor, requantize_params, symmetric_max
+from cimforge_sw.layers import linear_layers, replace_layer, watch_inputs
+from cimforge_sw.models import Model
+from cimforge_sw.monarch.factors import Factors, split_columns
+from cimforge_sw.monarch.module import MonarchLinear
+from cimforge_sw.monarch.shape import MonarchShape
+from cimforge_sw.tokens import Text, batches, encode
+
+__all__ = ["IntegerMonarch", "IntegerMonarchModel", "quantize_factors", "quantize_monarch"]
+
+_LARGEST = symmetric_max(8)
+
+
+@dataclass(frozen=True, eq=False)
+class IntegerMonarch:
+    """One Monarch matrix as integers and scales; ``y = acc * middle_scale * left_scale``.
+
+    Parameters
+    ----------
+    name : str
+    shape : MonarchShape
+    right, left : ndarray of int8, shapes (k, r j, I) and (j, O / j, k r)
+    act_scale, right_scale, middle_scale, left_scale : float32
+        Real value of one step; one per factor, as the tile has one requantizer setting per factor.
+    multiplier, shift : int
+        ``act_scale * right_scale / middle_scale`` for the requantizer between the stages.
+    """
+
+    name: str
+    shape: MonarchShape
+    right: np.ndarray
+    left: np.ndarray
+    act_scale: np.float32
+    right_scale: np.float32
+    middle_scale: np.float32
+    left_scale: np.float32
+    multiplier: int
+    shift: int
+
+    @property
+    def scale(self) -> tuple[int, int, int]:
+        """(bias, multiplier, shift) of the requantizer."""
+        return 0, self.multiplier, self.shift
+
+    @property
+    def out_scale(self) -> np.float32:
+        """Real value of one step of the accumulators."""
+        return self.middle_scale * self.left_scale
+
+    @property
+    def weights(self) -> dict[tuple[str, str], np.ndarray]:
+        """As `schedule` takes them."""
+        return {(self.name, "R"): self.right, (self.name, "L"): self.left}
+
+    def matrix(self, shared: str = "") -> Matrix:
+        """Return what mappings need to know.
+
+        Raises
+        ------
+        ConfigError
+            Inputs that are not strided: the tile's addresses are.
+        """
+        shape = self.shape
+        if shape.order != "strided":
+            raise ConfigError(f"{self.name}: the analog tile takes strided inputs, not "
+                              f"{shape.order}; convert with order='strided'")
+        return Matrix(self.name, shape.outputs, shape.inputs, shape.in_blocks, shape.out_blocks,
+                      shape.rank, *shape.full, shared)
+
+    def quantize_input(self, x: Tensor) -> Tensor:
+        """Return float32 [..., K] as INT8."""
+        return quantize_tensor(x, torch.tensor(self.act_scale), _LARGEST)
+
+    def int_product(self, x: Tensor, how: Conversion | None = None) -> Tensor:
+        """Return the accumulators, int32 [T, O], of INT8 [T, K], in torch.
+
+        Parameters
+        ----------
+        x : Tensor of int8, shape (T, K)
+        how : Conversion, optional
+            Converters that both stages go through; exact without.
+
+        Raises
+        ------
+        DataError
+            Another type or shape.
+        """
+        shape = self.shape
+        if x.dtype != torch.int8 or x.ndim != 2 or x.shape[1] != shape.inputs:
+            raise DataError(f"{self.name}: expected int8 inputs [T, {shape.inputs}], not "
+                            f"{x.dtype} {list(x.shape)}")
+        first = _blocks(split_columns(x, shape).transpose(0, 1), self.right, how)
+        # At most 47 bits, and a division by a power of two: float64 rounds half to even, exactly.
+        middle = torch.round(first.double() * (self.multiplier / 2.0 ** self.shift))
+        middle = middle.clamp_(-_LARGEST - 1, _LARGEST).to(torch.int8)
+        middle = middle.view(shape.in_blocks, len(x), shape.rank, shape.out_blocks)
+        middle = middle.permute(3, 1, 0, 2).reshape(shape.out_blocks, len(x), -1)
+        second = _blocks(middle, self.left, how).permute(1, 2, 0)
+        return second.reshape(len(x), -1)[:, :shape.outputs]
+
+
+def _blocks(x: Tensor, weight: np.ndarray, how: Conversion | None) -> Tensor:
+    """Return int32 [B, T, n] of INT8 [B, T, i] and blocks [B, n, i]."""
+    blocks = torch.from_numpy(weight)
+    if how is not None:
+        return converted_product(x.contiguous(), blocks, how)[0]
+    return torch.stack([int_product(a, b) for a, b in zip(x, blocks, strict=True)])
+
+
+def quantize_factors(name: str, part: Factors, act_max: float, middle_max: float
+                     ) -> IntegerMonarch:
+    """Quantize one Monarch matrix: symmetric, a scale per factor.
+
+    Parameters
+    ----------
+    name : str
+    part : Factors
+    act_max, middle_max : float
+        Largest magnitudes at its input and between its stages, from calibration.
+
+    Raises
+    ------
+    DataError
+        A scale that the requantizer cannot have.
+    """
+    right, right_scale = _integers(part.right)
+    left, left_scale = _integers(part.left)
+    act_scale, middle_scale = (np.float32(_step(value)) for value in (act_max, middle_max))
+    try:
+        multiplier, shift = requantize_params(
+            np.array([float(act_scale) * float(right_scale) / float(middle_scale)]))
+    except DataError as error:
+        raise DataError(f"{name}: {error}") from error
+    return IntegerMonarch(name, part.shape, right, left, act_scale, right_scale, middle_scale,
+                          left_scale, int(multiplier[0]), int(shift[0]))
+
+
+def _step(largest: float) -> float:
+    return largest / _LARGEST if largest > 0 else 1.0
+
+
+def _integers(factor: Tensor) -> tuple[np.ndarray, np.float32]:
+    scale = torch.tensor(_step(float(factor.abs().max())), dtype=torch.float32)
+    return (quantize_tensor(factor.detach().float(), scale, _LARGEST).numpy(),
+            np.float32(scale.item()))
+
+
+class _IntegerLayer(nn.Module):
+    """In the place of a `MonarchLinear`: its parts in integers, scaled in float32."""
+
+    def __init__(self, parts: list[IntegerMonarch], bias: Tensor | None, how: Conversion | None):
+        super().__init__()
+        self.parts, self.how, self.bias = parts, how, bias
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows = x.reshape(-1, x.shape[-1]).float()
+        out = torch.cat([part.int_product(part.quantize_input(rows), self.how).float()
+                         * float(part.out_scale) for part in self.parts], -1)
+        out = out.reshape(*x.shape[:-1], -1)
+        return out if self.bias is None else out + self.bias
+
+
+@dataclass(frozen=True, eq=False)
+class IntegerMonarchModel:
+    """A model with Monarch layers, and these in integers.
+
+    Parameters
+    ----------
+    model : Model
+    layers : dict of str to list of IntegerMonarch
+        By layer; the parts of a fused layer are named ``layer[n]``.
+    """
+
+    model: Model
+    layers: dict[str, list[IntegerMonarch]]
+
+    def as_model(self, how: Conversion | None = None) -> Model:
+        """Return a copy whose Monarch layers run on integers, through converters if given."""
+        module = copy.deepcopy(self.model.module)
+        for name, parts in self.layers.items():
+            replace_layer(module, name, _IntegerLayer(parts, module.get_submodule(name).bias, how))
+        return replace(self.model, module=module)
+
+
+def quantize_monarch(model: Model, texts: Iterable[Text]) -> IntegerMonarchModel:
+    """Quantize every Monarch layer of a model by the ranges that calibration text shows.
+
+    Parameters
+    ----------
+    model : Model
+        From `d2s`; other layers stay in float.
+    texts : iterable of str or of sequences of int
+
+    Raises
+    ------
+    DataError
+        No Monarch layer, unusable texts, or a layer that the text never reached.
+    """
+    layers = {name: layer for name, layer in linear_layers(model.module).items()
+              if isinstance(layer, MonarchLinear)}
+    if not layers:
+        raise DataError(f"{model.name}: has no Monarch layers; convert it by d2s first")
+    ranges = {name: [[0.0, 0.0] for _ in layer.shapes] for name, layer in layers.items()}
+
+    def see(name: str, x: Tensor) -> None:
+        for known, part in zip(ranges[name], layers[name].parts, strict=True):
+            known[0] = max(known[0], float(x.abs().max()))
+            known[1] = max(known[1], float(part.first(x).abs().max()))
+
+    with torch.inference_mode(), watch_inputs(model.module, layers, see):
+        for _, ids in batches(encode(model, texts)):
+            model.module(input_ids=ids)
+    unreached = [name for name, known in ranges.items() if not any(map(any, known))]
+    if unreached:
+        raise DataError(f"calibration never reached {len(unreached)} layer(s): "
+                        f"{', '.join(unreached)}; give text that does")
+    return IntegerMonarchModel(model, {
+        name: [quantize_factors(name if len(layer.shapes) == 1 else f"{name}[{n}]", part, *known)
+               for n, (part, known) in enumerate(zip(layer.parts, ranges[name], strict=True))]
+        for name, layer in layers.items()})

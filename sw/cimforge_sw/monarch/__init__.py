@@ -1,0 +1,1 @@
+"""Monarch matrices: dense layers as two block-diagonal factors; nothing about arrays or tiles."""
