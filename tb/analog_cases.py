@@ -71,13 +71,16 @@ def diagonals(config: AnalogConfig, rng, whole: bool = False) -> AnalogVectors:
     commands = _programmed(config, tags)
     commands += [SetRequantize(slot=0, bias=5, multiplier=3, shift=12),
                  Input(dst=0, count=config.array // config.port)]
+    given = len(commands) - 1
     if whole:
         commands.append(_whole(config, 0, config.adc_bits, src=0, dst=0, depends=1))
     for row in range(n):
-        drive = Drive(array=0, row_mask=1 << row, col_mask=(1 << n) - 1, src=0, dst=0,
-                      bits=config.adc_bits, src_jump=grain, dst_jump=1, dst_stride=n,
-                      dst_rotation=row, requantize=row % 2 > 0, accumulate=row > 0)
-        commands.append(replace(drive, depends=2 if row > 1 else 0))
+        # Even rows wait for the one before, which writes activations, and odd ones for as much.
+        depends = len(commands) - given if row < 2 else 1 + row % 2
+        commands.append(Drive(array=0, row_mask=1 << row, col_mask=(1 << n) - 1, src=0, dst=0,
+                              bits=config.adc_bits, src_jump=grain, dst_jump=1, dst_stride=n,
+                              dst_rotation=row, requantize=row % 2 > 0, accumulate=row > 0,
+                              depends=depends))
     commands.append(Output(src=0, count=config.array // config.port))
     return _vectors(config, [*commands, End()], rng, "diagonals")
 

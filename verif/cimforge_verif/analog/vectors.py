@@ -8,6 +8,7 @@ from cimforge.spec.analog.commands import AnalogCommand, AnalogError, encode
 from cimforge.spec.analog.config import AnalogConfig
 from cimforge.spec.analog.timing import cycles
 from cimforge.spec.errors import DataError
+from cimforge_verif.analog.hazards import check_hazards
 from cimforge_verif.analog.tile import AnalogTile
 
 __all__ = ["AnalogVectors", "Expected"]
@@ -69,7 +70,8 @@ class AnalogVectors:
         Raises
         ------
         DataError
-            If the commands are words, one of them is illegal, or the streams do not fit them.
+            If the commands are words, one of them is illegal or does not wait for its inputs, or
+            the streams do not fit them.
         """
         if isinstance(self.commands, np.ndarray):
             raise DataError(f"{self.name}: cycles are predicted for commands, not for words")
@@ -77,6 +79,7 @@ class AnalogVectors:
         results = tile.run(self.commands, self.weights, self.acts)
         if tile.error is not AnalogError.NONE:
             raise DataError(f"{self.name}: {tile.error.name} at {self.commands[tile.position]}")
+        check_hazards(self.config, self.commands, self.name)
         counters = {"cycles": cycles(self.config, self.commands), **tile.counters.to_dict()}
         return Expected(results, np.array(tile.last, dtype=np.uint8), counters,
                         -1 if tile.illegal is None else tile.illegal)
