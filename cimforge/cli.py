@@ -37,11 +37,20 @@ def demo(config: _Config = "default", out: _Out = Path("build/demo"),
 
 @app.command()
 def verilog(config: Annotated[str, typer.Argument(help="Preset name or YAML file.")],
-            out: Annotated[Path, typer.Option("-o", "--out")] = Path("build/rtl")) -> None:
+            out: Annotated[Path, typer.Option("-o", "--out")] = Path("build/rtl"),
+            analog: Annotated[bool, typer.Option("--analog", help="The analog tile.")] = False,
+            ) -> None:
     """Write the tile's Verilog and its JSON description."""
     import cimforge as cf
 
-    for path in cf.verilog(cf.load_config(config), out):
+    if analog:
+        from cimforge.spec.yaml_config import load_analog_config
+        from cimforge_hw.emit import emit_analog_tile
+
+        paths = emit_analog_tile(load_analog_config(config)).write(out)
+    else:
+        paths = cf.verilog(cf.load_config(config), out)
+    for path in paths:
         typer.echo(f"{path}: {path.stat().st_size} bytes")
 
 
