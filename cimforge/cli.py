@@ -111,7 +111,7 @@ def sim(program: Annotated[Path, typer.Argument(help="Folder written by compile.
         seed: Annotated[int, typer.Option(min=0, help="Of random inputs and stalls.")] = 0) -> None:
     """Run layers on random inputs: replayed, or on the RTL and compared with the replay."""
     import cimforge as cf
-    from cimforge.api import check_run
+    from cimforge.arguments import check_run
     from cimforge.report.progress import progress
 
     check_run(backend, stalls, seed)

@@ -39,10 +39,10 @@ def _config(mapping, **changes):
     return AnalogConfig(arrays=max(1, mapping.arrays), act_depth=4096, acc_depth=4096, **changes)
 
 
-def _expected(matrix, weights, x):
+def _expected(matrix, weights, x, scale=SCALE):
     wide = np.zeros((len(x), matrix.wide_inputs), dtype=np.int8)
     wide[:, :matrix.inputs] = x
-    return monarch(wide, weights[matrix.name, "R"], weights[matrix.name, "L"], SCALE,
+    return monarch(wide, weights[matrix.name, "R"], weights[matrix.name, "L"], scale,
                    rank=matrix.rank)[:, :matrix.outputs]
 
 
@@ -91,22 +91,24 @@ def test_small_integers_make_all_five_equal():
         np.testing.assert_array_equal(out, x.astype(int) @ dense.T)
 
 
+@pytest.mark.parametrize("alike", [True, False])
 @pytest.mark.parametrize("name", ["sparse", "dense", "scatter"])
-def test_layers_that_share_an_input_run_together(name):
+def test_layers_that_share_an_input_run_together(name, alike):
     rng = np.random.default_rng(2)
     matrices = [Matrix(n, 64, 64, 8, 8, shared="x") for n in "qkv"]
     weights = {key: value for matrix in matrices for key, value in _weights(matrix, rng).items()}
     x = rng.integers(-128, 128, (4, 64), dtype=np.int8)
     mapping = MAPPINGS[name]([*matrices, Matrix("o", 64, 64, 8, 8)], 64, 8)
     weights |= _weights(Matrix("o", 64, 64, 8, 8), rng)  # lies in the same arrays
-    program = schedule(mapping, "qkv", weights, _config(mapping), tokens=4,
-                       scales=dict.fromkeys("qkv", SCALE))
+    scales = {n: SCALE if alike else (SCALE[0], SCALE[1] - 500 * i, SCALE[2])
+              for i, n in enumerate("qkv")}
+    program = schedule(mapping, "qkv", weights, _config(mapping), tokens=4, scales=scales)
     outs, _ = _run(program, x)
     for matrix, out in zip(matrices, outs, strict=True):
-        np.testing.assert_array_equal(out, _expected(matrix, weights, x))
-    if name == "dense":  # one row of blocks of q, k and v is one drive
+        np.testing.assert_array_equal(out, _expected(matrix, weights, x, scales[matrix.name]))
+    if name == "dense":  # one row of blocks of q, k and v is one drive, if one setting does
         drives = [command for command in program.run if hasattr(command, "row_mask")]
-        assert max(bin(drive.col_mask).count("1") for drive in drives) == 3
+        assert max(bin(drive.col_mask).count("1") for drive in drives) == (3 if alike else 1)
 
 
 def test_precision_rules():

@@ -105,16 +105,17 @@ def schedule(mapping: Mapping, names: Sequence[str], weights: Dict[tuple[str, st
         raise ConfigError(f"{names[0]}: lies in {len(local)} arrays, but the tile has "
                           f"{config.arrays}")
     setup, beats = _setup(mapping, local, weights, config)
-    if memory.stages[0] != "W":
+    used_scales = ({} if memory.stages == ("W",) else
+                   {name: _scale(scales, name) for name in names})
+    if used_scales:
         setup += [SetRequantize(slot=slot, bias=bias, multiplier=multiplier, shift=shift)
-                  for slot, (bias, multiplier, shift) in enumerate(
-                      _scale(scales, name) for name in names)]
+                  for slot, (bias, multiplier, shift) in enumerate(used_scales.values())]
         if len(names) > config.requantizers:
             raise ConfigError(f"{len(names)} layers need as many requantizers, but the tile has "
                               f"{config.requantizers}")
     zeros = -(-memory.acts // config.port)
     setup.append(Input(dst=0, count=zeros))
-    stages = [_drives(mapping, memory, stage, local, config, precision or Precision())
+    stages = [_drives(mapping, memory, stage, local, config, precision or Precision(), used_scales)
               for stage in memory.stages]
     run = _run(memory, stages, config, tokens, pipelined)
     return AnalogProgram(
@@ -184,16 +185,19 @@ def _part(place: Placement, weights: Dict[tuple[str, str], np.ndarray]) -> np.nd
 
 
 def _drives(mapping: Mapping, memory: Memory, stage: str, local: dict[int, int],
-            config: AnalogConfig, precision: Precision) -> list[Drive]:
+            config: AnalogConfig, precision: Precision, scales: Dict[str, tuple[int, int, int]]
+            ) -> list[Drive]:
     """Return the drives of a stage for token 0; arrays take turns."""
-    groups: dict[tuple[int, int, int], list[Placement]] = defaultdict(list)
+    groups: dict[tuple, list[Placement]] = defaultdict(list)
     for place in mapping.placements:
         factor = place.block.factor
         if factor.matrix in memory.names and factor.stage == stage:
-            # Parts of one block that add up must come one after the other.
-            groups[place.block.first_row, place.drive, place.array].append(place)
+            # Parts of one block that add up must come one after the other. A drive has one setting
+            # of the requantizer, so layers with different ones take turns.
+            scale = scales[factor.matrix] if stage == "R" else ()
+            groups[place.block.first_row, place.drive, place.array, scale].append(place)
     drives = []
-    for (_, _, array), places in sorted(groups.items(), key=lambda item: item[0]):
+    for (_, _, array, _), places in sorted(groups.items(), key=lambda item: item[0]):
         for together in memory.drivable(places):
             drives.append(replace(
                 memory.drive(together), array=local[array],

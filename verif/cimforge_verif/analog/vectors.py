@@ -1,17 +1,23 @@
 """What goes into an analog tile, and what must come out."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from pathlib import Path
 
 import numpy as np
 
-from cimforge.spec.analog.commands import AnalogCommand, AnalogError, encode
+from cimforge.spec.analog.commands import AnalogCommand, AnalogError, decode, encode
 from cimforge.spec.analog.config import AnalogConfig
 from cimforge.spec.analog.timing import cycles
 from cimforge.spec.errors import DataError
 from cimforge_verif.analog.hazards import check_hazards
-from cimforge_verif.analog.tile import AnalogTile
+from cimforge_verif.analog.tile import AnalogCounters, AnalogTile
+from cimforge_verif.vector_files import load_sealed, save_sealed
 
 __all__ = ["AnalogVectors", "Expected"]
+
+_ARRAYS = ("words", "weights", "acts", "results", "last")
+_KEYS = ("name", "counters", "illegal")
+_COUNTERS = ("cycles", *(counter.name for counter in fields(AnalogCounters)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,3 +89,31 @@ class AnalogVectors:
         counters = {"cycles": cycles(self.config, self.commands), **tile.counters.to_dict()}
         return Expected(results, np.array(tile.last, dtype=np.uint8), counters,
                         -1 if tile.illegal is None else tile.illegal)
+
+    def save(self, folder: str | Path) -> None:
+        """Write the streams, and what must come out, for this or any other testbench.
+
+        Raises
+        ------
+        DataError
+            As for :meth:`expected`; or a file that cannot be written.
+        """
+        expected = self.expected()
+        save_sealed(folder, self.config,
+                    {"words": self.words, "weights": self.weights, "acts": self.acts,
+                     "results": expected.results, "last": expected.last},
+                    {"name": self.name, "counters": expected.counters,
+                     "illegal": expected.illegal})
+
+    @classmethod
+    def load(cls, folder: str | Path, config: AnalogConfig) -> "AnalogVectors":
+        """Read streams back; what must come out is worked out anew.
+
+        Raises
+        ------
+        DataError
+            If files are missing, damaged, of another format, or made for other hardware.
+        """
+        manifest, arrays = load_sealed(folder, config, _ARRAYS, _KEYS, _COUNTERS)
+        return cls(config, decode(arrays["words"]), arrays["weights"], arrays["acts"],
+                   manifest["name"])
