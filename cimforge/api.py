@@ -348,4 +348,7 @@ def verilog(config: DcimConfig | AnalogConfig, folder: str | Path) -> list[Path]
 
     if isinstance(config, AnalogConfig):
         return emit_analog_tile(config).write(Path(folder))
-    return checked(emit_tile)(config).write(Path(folder))
+    if not isinstance(config, DcimConfig):
+        raise ConfigError(f"verilog: config must be a DcimConfig (from cf.load_config) or an "
+                          f"AnalogConfig (from cf.load_analog_config), not {config!r}")
+    return emit_tile(config).write(Path(folder))

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from cimforge.cli_models import register
+from cimforge import cli_analog, cli_models
 from cimforge.spec.errors import CimforgeError
 
 __all__ = ["app", "main", "text_lines"]
@@ -43,27 +43,30 @@ def verilog(config: Annotated[str, typer.Argument(help="Preset name or YAML file
     """Write the tile's Verilog and its JSON description."""
     import cimforge as cf
 
-    if analog:
-        from cimforge.spec.yaml_config import load_analog_config
-        from cimforge_hw.emit import emit_analog_tile
-
-        paths = emit_analog_tile(load_analog_config(config)).write(out)
-    else:
-        paths = cf.verilog(cf.load_config(config), out)
-    for path in paths:
+    tile = cf.load_analog_config(config) if analog else cf.load_config(config)
+    for path in cf.verilog(tile, out):
         typer.echo(f"{path}: {path.stat().st_size} bytes")
 
 
 @app.command()
 def presets() -> None:
     """List the shipped configurations."""
-    from cimforge.spec.yaml_config import load_config, preset_names
+    from cimforge.spec.yaml_config import (
+        analog_preset_names,
+        load_analog_config,
+        load_config,
+        preset_names,
+    )
 
     for name in preset_names():
         config = load_config(name)
         typer.echo(f"{name:12} {config.sub_macros} x {config.rows} x {config.cols}, "
                    f"{config.select}, M = {config.max_m}, {config.act_slice} bit(s) per cycle, "
                    f"{len(config.modes)} modes")
+    for name in analog_preset_names():
+        tile = load_analog_config(name)
+        typer.echo(f"analog {name:12} {tile.arrays} arrays of {tile.array} x {tile.array}, grain "
+                   f"{tile.grain}, {tile.adcs} converters of {tile.adc_bits} bits per plane")
 
 
 @app.command()
@@ -198,7 +201,8 @@ def text_lines(path: Path) -> list[str]:
     return lines
 
 
-register(app)
+cli_models.register(app)
+cli_analog.register(app)
 
 
 def main() -> int:

@@ -4,15 +4,13 @@
 """
 
 import os
-import zlib
 
 import numpy as np
 import pytest
 
 from cimforge_verif.analog.random_program import random_program
-from cimforge_verif.sim.analog import simulate_analog
 from tb.analog_cases import diagonals, full_scale, linear
-from tb.designs import BUILDS, analog_config_of, verilog
+from tb.designs import analog_config_of
 
 pytestmark = pytest.mark.verilator
 
@@ -22,26 +20,6 @@ EVERY = [*SMALL, "analog/default",
 #: No stream waits; all do now and then; the sink is slow; the inputs trickle in.
 STALLS = {"none": 0.0, "all": 0.3, "sink": {"results": 0.8},
           "sources": {"commands": 0.5, "weights": 0.5, "acts": 0.5}}
-
-
-@pytest.fixture
-def config(design):
-    return analog_config_of(design.partition("/")[2])
-
-
-@pytest.fixture
-def simulate(simulator, design, config):
-    """Run vectors on the tile of this test's design."""
-    def start(vectors, **options):
-        seed = options.setdefault("seed", zlib.crc32(design.encode()))
-        print(f"{design}: {len(vectors)} programs, seed {seed}")
-        results = simulate_analog(config, {"analog_tile.v": verilog(design)}, vectors, root=BUILDS,
-                                  **options)
-        cycles, seconds = (sum(getattr(r, name) for r in results) for name in (
-            "simulated", "seconds"))
-        print(f"{design}: {cycles} cycles at {cycles / seconds:.0f} per second")
-        return results
-    return start
 
 
 @pytest.mark.parametrize(("design", "stalls"), [

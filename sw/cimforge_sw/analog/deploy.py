@@ -21,7 +21,7 @@ from cimforge_sw.models import Model
 from cimforge_sw.quantize import IntegerModel, QuantizedLinear
 from cimforge_sw.tokens import Text, encode
 
-__all__ = ["MAPPING_NAMES", "deploy", "shared_inputs"]
+__all__ = ["MAPPING_NAMES", "deploy", "deploy_mapped", "shared_inputs"]
 
 MAPPING_NAMES = (*MAPPINGS, "hybrid")
 _Part = QuantizedLinear | IntegerMonarch
@@ -31,6 +31,17 @@ def deploy(model: IntegerModel, config: AnalogConfig, layers: Sequence[str] = ("
            mapping: str = "dense", tokens: int = 16, shared: Iterable[Sequence[str]] = (),
            precision: Precision | None = None) -> list[AnalogProgram]:
     """Map layers to a tile and schedule them; the tile is programmed anew for each program.
+
+    Parameters, errors: as of `deploy_mapped`, without the mappings.
+    """
+    return [program for program, _ in deploy_mapped(
+        model, config, layers, mapping=mapping, tokens=tokens, shared=shared, precision=precision)]
+
+
+def deploy_mapped(model: IntegerModel, config: AnalogConfig, layers: Sequence[str] = ("*",), *,
+                  mapping: str = "dense", tokens: int = 16, shared: Iterable[Sequence[str]] = (),
+                  precision: Precision | None = None) -> list[tuple[AnalogProgram, Mapping]]:
+    """Map layers to a tile and schedule them.
 
     Parameters
     ----------
@@ -53,7 +64,7 @@ def deploy(model: IntegerModel, config: AnalogConfig, layers: Sequence[str] = ("
 
     Returns
     -------
-    list of AnalogProgram
+    list of (AnalogProgram, Mapping)
         In the order of the model.
 
     Raises
@@ -69,12 +80,12 @@ def deploy(model: IntegerModel, config: AnalogConfig, layers: Sequence[str] = ("
         raise ConfigError(f"tokens must be at least 1, not {tokens}")
     programs = []
     for step in _steps(_chosen(model, layers), shared):
-        matrices = [_matrix(part, step) for part in step]
-        programs.append(schedule(
-            _mapped(mapping, matrices, config), [part.name for part in step],
+        placed = _mapped(mapping, [_matrix(part, step) for part in step], config)
+        programs.append((schedule(
+            placed, [part.name for part in step],
             {key: weight for part in step for key, weight in _weights(part).items()}, config,
             scales={part.name: part.scale for part in step if isinstance(part, IntegerMonarch)},
-            tokens=tokens, precision=precision))
+            tokens=tokens, precision=precision), placed))
     return programs
 
 

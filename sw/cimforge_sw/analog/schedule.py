@@ -20,12 +20,17 @@ from cimforge.spec.analog.commands import (
 )
 from cimforge.spec.analog.config import AnalogConfig, lossless_bits
 from cimforge.spec.analog.program import AnalogProgram
+from cimforge.spec.analog.timing import cycles
 from cimforge.spec.errors import ConfigError, DataError
 from cimforge_sw.analog.factors import Matrix
 from cimforge_sw.analog.memory import Memory
 from cimforge_sw.analog.placement import Mapping, Placement
 
 __all__ = ["Precision", "schedule"]
+
+#: How far a stage's drives are ahead of the next one's in program order, as a share of a stage. All
+#: of them, or just so much that arrays of both have work: drives are loaded in program order.
+_LEADS = (1.0, 0.1)
 
 
 @dataclass(frozen=True)
@@ -207,7 +212,15 @@ def _drives(mapping: Mapping, memory: Memory, stage: str, local: dict[int, int],
 
 def _run(memory: Memory, stages: list[list[Drive]], config: AnalogConfig, tokens: int,
          pipelined: bool) -> list[AnalogCommand]:
-    """Return the commands of all tokens."""
+    """Return the commands of all tokens; of the orders tried, one that takes the fewest cycles."""
+    if not pipelined or len(stages) == 1:
+        return _ordered(memory, stages, config, tokens, _LEADS[0], pipelined)
+    runs = [_ordered(memory, stages, config, tokens, lead, pipelined) for lead in _LEADS]
+    return min(runs, key=lambda run: cycles(config, run))
+
+
+def _ordered(memory: Memory, stages: list[list[Drive]], config: AnalogConfig, tokens: int,
+             lead: float, pipelined: bool) -> list[AnalogCommand]:
     run: list[AnalogCommand] = []
     ready: dict[tuple[int, int], int] = {}  # (stage, token) -> position its input is complete at
 
@@ -215,32 +228,33 @@ def _run(memory: Memory, stages: list[list[Drive]], config: AnalogConfig, tokens
         run.append(Input(dst=memory.input(token), count=-(-memory.inputs // config.port)))
         ready[0, token] = len(run) - 1
 
-    def perform(stage: int, token: int) -> None:
-        for drive in stages[stage]:
+    def perform(work: list[tuple[int, int]]) -> None:
+        """Append the drives of several (stage, token), mixed as ``lead`` says."""
+        turns = [((n + 0.5) / len(stages[stage]) + lead * stage, stage, token, drive)
+                 for stage, token in work for n, drive in enumerate(stages[stage])]
+        for _, stage, token, drive in sorted(turns, key=lambda turn: turn[:2]):
             moved = memory.moved(drive, stage, token)
             run.append(replace(moved, depends=len(run) - ready[stage, token]))
-        ready[stage + 1, token] = len(run) - 1
+            ready[stage + 1, token] = len(run) - 1
 
     def send(token: int) -> None:
         for n, (src, outputs) in enumerate(memory.outputs(token)):
             run.append(Output(src=src, count=-(-outputs // config.port),
                               last=n == len(memory.names) - 1))
 
-    depth = len(stages) if pipelined else 1
+    depth = len(stages)
     if not pipelined:
         for token in range(tokens):
             take(token)
-            for stage in range(len(stages)):
-                perform(stage, token)
+            for stage in range(depth):
+                perform([(stage, token)])
             send(token)
     else:
         take(0)
         for step in range(tokens + depth - 1):
             if step + 1 < tokens:
                 take(step + 1)
-            for stage in range(len(stages)):
-                if 0 <= step - stage < tokens:
-                    perform(stage, step - stage)
+            perform([(stage, step - stage) for stage in range(depth) if 0 <= step - stage < tokens])
             if step - depth + 1 >= 0:
                 send(step - depth + 1)
     return [*run, End()]
