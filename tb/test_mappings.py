@@ -2,9 +2,10 @@
 
 ``simulate`` compares every result beat, flag and counter with the golden model, and without stalls
 the counted cycles with the predicted ones; what is left to check here is what the golden model has
-to say.
+to say. An array of 256 x 256 takes minutes to build: ``CIMFORGE_FULL_BASELINES=1``.
 """
 
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -16,6 +17,8 @@ from tb.mapping_cases import FIVE, exact, scheduled, small_integers, vectors_of,
 
 pytestmark = pytest.mark.verilator
 
+#: An array of the paper's size, where asked for.
+FULL_SIZE = ["analog/m256"] if os.environ.get("CIMFORGE_FULL_BASELINES") == "1" else []
 #: m = 64 and b = 8, by converters per plane.
 SHARED = ["analog/adcs4", "analog/adcs8", "analog/adcs16", "analog/adcs32"]
 SQUARE = Matrix("square", 64, 64, 8, 8)
@@ -94,7 +97,7 @@ def test_a_dense_array_driven_whole_is_flagged(simulate, config, design):
     simulate([good, bad])
 
 
-@pytest.mark.parametrize("design", ["analog/m256"])
+@pytest.mark.parametrize("design", FULL_SIZE)
 def test_the_papers_array(simulate, config, design):
     """Arrays of 256, blocks of 32: a layer of 1024 x 1024 is one array in the dense mapping."""
     rng = np.random.default_rng(4)
