@@ -27,16 +27,15 @@ class AnalogBench:
         self.config = AnalogConfig(**job.parameters)
         self.checker = ResultChecker(self.config.port, self.config.acc_bits)
         streams = {name: Stream(dut, name) for name in (*_INPUTS, "results")}
-        stalls = {name: stall_pattern(job.stalls.get(name, 0.0), job.seed, name)
-                  for name in streams}
-        self.drivers = {name: StreamDriver(streams[name], stalls[name]) for name in _INPUTS}
+        self.drivers = {name: StreamDriver(streams[name]) for name in _INPUTS}
         monitor = StreamMonitor(streams["results"], self.checker.observe)
-        sink = StreamSink(streams["results"], stalls["results"])
+        self.sink = StreamSink(streams["results"])
         self.watch = StallWatch(streams, AnalogOpcode.END)
         # Where nothing waits there is nothing to watch, and looking takes time.
         self.stalled = any(job.stalls.values())
         agents = [self.watch] if self.stalled else []
-        self.bench = Bench(dut, streams.values(), [*agents, *self.drivers.values(), monitor, sink])
+        self.bench = Bench(dut, streams.values(),
+                           [*agents, *self.drivers.values(), monitor, self.sink])
 
     async def program(self, index: int) -> None:
         """Run one program from reset; raises AssertionError at the first thing that is wrong."""
@@ -45,6 +44,12 @@ class AnalogBench:
         self.checker.start(self.job.names[index], pack_results(
             data["results"], self.config.acc_bits, data["last"]))
         self.dut.clear.value = 0
+        # From its beginning for every program, so that their order does not matter.
+        stalls = {name: stall_pattern(self.job.stalls.get(name, 0.0), self.job.seed, name)
+                  for name in (*_INPUTS, "results")}
+        for name, driver in self.drivers.items():
+            driver.stall(stalls[name])
+        self.sink.stall(stalls["results"])
         await self.bench.reset()
         for name, array in _INPUTS.items():
             self.drivers[name].send(data[array])

@@ -122,6 +122,10 @@ class StreamDriver:
         self._holding = False
         self.sent = 0
 
+    def stall(self, stalls: Iterator[bool]) -> None:
+        """Take another pattern from here on."""
+        self._stalls = stalls
+
     def send(self, beats: np.ndarray | Iterable[int]) -> None:
         """Append beats: rows of bytes (uint8, least significant first) or integers."""
         self._beats.append(ints_of(beats) if isinstance(beats, np.ndarray) else iter(beats))
@@ -165,6 +169,10 @@ class StreamSink:
     def __init__(self, stream: Stream, stalls: Iterator[bool] | None = None):
         self.stream = stream
         self._stalls = stalls or always_ready()
+
+    def stall(self, stalls: Iterator[bool]) -> None:
+        """Take another pattern from here on."""
+        self._stalls = stalls
 
     def edge(self) -> None:
         """Decide about the next cycle."""

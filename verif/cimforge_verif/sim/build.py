@@ -7,7 +7,7 @@ import json
 import logging
 import re
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -15,15 +15,16 @@ from cimforge.spec.errors import DataError, ToolError
 from cimforge_verif.sim.control import control_file
 from cimforge_verif.sim.toolchain import Toolchain, applied, toolchain
 
-__all__ = ["BUILDS", "STAMP", "BuildPlan", "build", "read_rtl", "tail"]
+__all__ = ["BUILDS", "STAMP", "WAIVERS", "BuildPlan", "build", "build_once", "first_errors",
+           "read_rtl", "tail", "write_sources"]
 
 #: Where builds go unless told otherwise, relative to the current folder.
 BUILDS = Path("build") / "sim"
 #: Written last: a build folder without it was interrupted and is made again.
 STAMP = "finished.json"
 
-# What Yosys emits by design; every other Verilator warning is fatal.
-_WAIVERS = ("-Wno-CASEINCOMPLETE", "-Wno-WIDTHEXPAND", "-Wno-WIDTHTRUNC")
+#: What Yosys emits by design; every other Verilator warning is fatal.
+WAIVERS = ("-Wno-CASEINCOMPLETE", "-Wno-WIDTHEXPAND", "-Wno-WIDTHTRUNC")
 # These come after cocotb's --public-flat-rw and undo it. -O3 turns inlining on, so it comes first:
 # after -fno-inline it flattened a 4x32x32 macro into 40 MB of C++.
 _LEAN = ("-O3", "--no-public-flat-rw", "-fno-inline", "--x-assign", "fast", "--x-initial", "fast",
@@ -129,30 +130,56 @@ def build(rtl: Sequence[Path] | Mapping[str, str], top: str, *, lean: bool = Tru
     """
     tools = toolchain()
     sources = read_rtl(rtl)
-    flags = [*_WAIVERS, *(_LEAN if lean else ()), *arguments]
+    flags = [*WAIVERS, *(_LEAN if lean else ()), *arguments]
     flags += [f"-D{name}={value}" for name, value in sorted((defines or {}).items())]
     control = control_file(sources.values(), top, public_modules) if lean else ""
     plan = BuildPlan(top, tuple(sorted(sources.items())), tuple(flags), control,
                      tuple(sorted(_MAKE.items())) if lean else (), tools.version)
     folder = Path(root).resolve() / plan.name
     record = {"top": top, "arguments": flags, "tools": tools.version, "lean": lean}
+    return build_once(folder, record, lambda: _compile(plan, folder, tools))
+
+
+def build_once(folder: Path, record: dict, compile: Callable[[], object],
+               whole: Callable[[dict], bool] = lambda record: True) -> Path:
+    """Make a build's folder, unless it is there already; return it.
+
+    Parameters
+    ----------
+    folder : Path
+    record : dict
+        What the folder's stamp says; ``compile`` may add to it.
+    compile : callable
+        Builds into the empty folder.
+    whole : callable
+        Given the stamp of a build that is there: whether the build is what it says. If not, it is
+        made again.
+
+    Raises
+    ------
+    ToolError
+        The folder cannot be written; or as ``compile``.
+    """
     try:
-        _build_once(plan, folder, tools, record)
+        with _locked(folder.with_name(f".{folder.name}.lock")):
+            if not _finished(folder, whole):
+                shutil.rmtree(folder, ignore_errors=True)
+                folder.mkdir()
+                compile()
+                partial = folder / f"{STAMP}.part"
+                partial.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+                partial.replace(folder / STAMP)
     except OSError as error:  # no folder to build in, or no space left in it
         raise ToolError(f"{error.filename or folder}: builds cannot be written: {error.strerror}"
                         ) from error
     return folder
 
 
-def _build_once(plan: BuildPlan, folder: Path, tools: Toolchain, record: dict):
-    with _locked(folder.with_name(f".{folder.name}.lock")):
-        if not (folder / STAMP).is_file():
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir()
-            _compile(plan, folder, tools)
-            partial = folder / f"{STAMP}.part"
-            partial.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-            partial.replace(folder / STAMP)
+def _finished(folder: Path, whole: Callable[[dict], bool]) -> bool:
+    try:
+        return whole(json.loads((folder / STAMP).read_text(encoding="utf-8")))
+    except (OSError, ValueError):  # no stamp, or half of one
+        return False
 
 
 @contextlib.contextmanager
@@ -163,19 +190,20 @@ def _locked(path: Path) -> Iterator[None]:
         yield
 
 
+def write_sources(plan: BuildPlan, folder: Path) -> list[Path]:
+    """Write Verilog and control file of a plan; return their paths, the control file first."""
+    rtl = folder / "rtl"
+    rtl.mkdir()
+    texts = {**({"public.vlt": plan.control} if plan.control else {}), **dict(plan.sources)}
+    for name, text in texts.items():
+        (rtl / name).write_text(text, encoding="utf-8")
+    return [rtl / name for name in texts]
+
+
 def _compile(plan: BuildPlan, folder: Path, tools: Toolchain):
     from cocotb_tools.runner import get_runner
 
-    files = []
-    for name, text in plan.sources:
-        path = folder / "rtl" / name
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-        files.append(path)
-    if plan.control:
-        control = folder / "rtl" / "public.vlt"
-        control.write_text(plan.control, encoding="utf-8")
-        files.insert(0, control)
+    files = write_sources(plan, folder)
     log = folder / "build.log"
     logging.getLogger("Verilator").setLevel(logging.WARNING)
     with applied(tools.environment(make=dict(plan.make))):
@@ -186,11 +214,11 @@ def _compile(plan: BuildPlan, folder: Path, tools: Toolchain):
                          build_args=list(plan.arguments), timescale=("1ns", "1ps"), always=True,
                          log_file=log)
         except (RuntimeError, SystemExit) as error:
-            raise ToolError(f"building {plan.top} failed: {_first_errors(log)}\nlog: {log}"
+            raise ToolError(f"building {plan.top} failed: {first_errors(log)}\nlog: {log}"
                             ) from error
 
 
-def _first_errors(log: Path, lines: int = 8) -> str:
+def first_errors(log: Path, lines: int = 8) -> str:
     """Return what the tools complained about first; the end of the log if they did not."""
     with contextlib.suppress(OSError):
         text = log.read_text(encoding="utf-8", errors="replace").splitlines()

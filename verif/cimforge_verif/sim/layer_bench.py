@@ -112,21 +112,26 @@ class TileBench:
         self.checker = ResultChecker(job.config.out_port, job.config.acc_bits)
         self.progress = Progress(job)
         streams = {name: Stream(dut, name) for name in (*_INPUTS, "results")}
-        stalls = {name: stall_pattern(job.stalls.get(name, 0.0), job.seed, name)
-                  for name in streams}
-        self.drivers = {name: StreamDriver(streams[name], stalls[name]) for name in _INPUTS}
+        self.drivers = {name: StreamDriver(streams[name]) for name in _INPUTS}
         monitor = StreamMonitor(streams["results"], self.checker.observe)
-        sink = StreamSink(streams["results"], stalls["results"])
+        self.sink = StreamSink(streams["results"])
         self.watch = StallWatch(streams)
         # Where nothing waits there is nothing to watch, and looking takes time.
         agents = [self.watch] if any(job.stalls.values()) else []
-        self.bench = Bench(dut, streams.values(), [*agents, *self.drivers.values(), monitor, sink])
+        self.bench = Bench(dut, streams.values(),
+                           [*agents, *self.drivers.values(), monitor, self.sink])
 
     async def layer(self, index: int, vectors: VectorSet, limit: int) -> None:
         """Run one layer from reset; raises AssertionError at the first thing that is wrong."""
         self.checker.start(vectors.layer, pack_results(
             vectors.results, self.job.config.acc_bits, vectors.last))
         self.dut.clear.value = 0
+        # From its beginning for every program, so that their order does not matter.
+        stalls = {name: stall_pattern(self.job.stalls.get(name, 0.0), self.job.seed, name)
+                  for name in (*_INPUTS, "results")}
+        for name, driver in self.drivers.items():
+            driver.stall(stalls[name])
+        self.sink.stall(stalls["results"])
         await self.bench.reset()
         for name, array in _INPUTS.items():
             self.drivers[name].send(getattr(vectors, array))
