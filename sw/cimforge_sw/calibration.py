@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from cimforge.spec.errors import DataError
-from cimforge_sw.blocks import Blocks
+from cimforge_sw.forward import forward
 from cimforge_sw.layers import layer_shape, linear_layers, watch_inputs
 from cimforge_sw.models import Model
 from cimforge_sw.tokens import Text, batches, encode
@@ -138,12 +138,12 @@ def calibrate(model: Model, texts: Iterable[Text], *, max_tokens: int | None = N
     layers = {name: layer_shape(layer)[1]
               for name, layer in linear_layers(model.module).items()
               if not any(fnmatchcase(name, glob) for glob in exclude)}
-    collector, blocks = Collector(model.module, layers), Blocks(model.module)
+    collector = Collector(model.module, layers)
     rows = encode(model, texts, max_tokens)
     done, total = 0, sum(map(len, rows))
     with collector.watching():
         for _, ids in batches(rows, batch_tokens):
-            blocks.run(ids)
+            forward(model.module, ids)
             done += ids.numel()
             if progress is not None:
                 progress(done, total)

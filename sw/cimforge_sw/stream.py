@@ -73,6 +73,15 @@ class _Run:
             if not any(fnmatchcase(name, glob) for glob in exclude):
                 self.layers[self.blocks.index_of(name)][name] = weight_matrix(layer).shape[1]
 
+    def verify(self) -> None:
+        """Refuse a model whose blocks need more than the states of the one before."""
+        count = min(2, len(self.blocks))  # the others are like them
+        with self.skeleton.in_turn(count):
+            if count > 1 and not self.blocks.verify(self.ids[0], count):
+                raise DataError(f"{self.source}: {type(self.module).__name__} cannot be streamed: "
+                                "its blocks hand each other more than hidden states; load it "
+                                "whole instead")
+
     def passes(self, work: Path, start: int = 0
                ) -> Iterator[tuple[int, dict[str, Tensor], Path | None]]:
         """Yield (block, norms of its layers, states of the next), its dense weights loaded."""
@@ -102,6 +111,7 @@ def _run(source: str | Path, texts: Iterable[Text], max_tokens: int | None,
          exclude: Sequence[str], batch_tokens: int) -> Iterator[_Run]:
     run = _Run(source, texts, max_tokens, exclude, batch_tokens)
     try:
+        run.verify()
         yield run
     except (OSError, SafetensorError) as error:
         raise DataError(f"{source}: cannot be streamed: {error}") from error

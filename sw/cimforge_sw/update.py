@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from cimforge.spec.errors import DataError
 from cimforge.spec.pattern import NmPattern
-from cimforge_sw.blocks import Blocks
+from cimforge_sw.blocks import Blocks, separate_blocks
 from cimforge_sw.layers import layer_shape, linear_layers, watch_inputs, weight_matrix
 from cimforge_sw.models import Model
 from cimforge_sw.plan import Plan
@@ -112,7 +112,7 @@ def walk_grams(module: nn.Module, layers: dict[str, nn.Module], ids: list[Tensor
     DataError
         NaN activations, or a layer that the text never reached.
     """
-    blocks = Blocks(module)
+    blocks = separate_blocks(module, ids[0])
     states: list[Tensor | None] = [None] * len(ids)
     for index in range(max(len(blocks), 1)):
         mine = {name: layer for name, layer in layers.items() if blocks.index_of(name) == index}
