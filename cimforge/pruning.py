@@ -3,13 +3,14 @@
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import cimforge as cf
 from cimforge.report.plots import plot_pareto, plot_plan
 from cimforge.report.progress import progress
-from cimforge.spec.errors import DataError
+from cimforge.spec.errors import ConfigError, DataError
 from cimforge.spec.files import check_writable, write_atomic
 
 __all__ = ["FRONT", "run_front", "run_prune"]
@@ -19,21 +20,30 @@ FRONT = (0.5, 0.5625, 0.625, 0.6875, 0.75)
 
 
 def _selector(bars, source: str, config_name: str, texts: Sequence[str], exclude: Sequence[str],
-              scored: int, update: bool = False):
-    """Load and calibrate; plans are scored on the first ``scored`` texts."""
+              scored: int, update: bool = False, wanted: Sequence[dict[str, Any]] = ()):
+    """Load and calibrate; plans are scored on the first ``scored`` texts.
+
+    ``wanted`` are what `Selector.check` takes: refused before calibration, which takes long.
+    """
+    from cimforge_sw.calibration import Stats
     from cimforge_sw.select import Selector
     from cimforge_sw.update import gram_matrices
 
+    if scored < 1:
+        raise ConfigError(f"plans are scored on at least one text, not {scored}")
     config = cf.load_config(config_name)
     with bars.task("load model", 1):
         model = cf.load_model(source)
+    selector = Selector(model, Stats({}, 0, 0), texts[:scored], config, exclude=exclude)
+    for selection in wanted:
+        selector.check(**selection)
     with bars.task("calibrate", None) as bar:
-        stats = cf.calibrate(model, texts, progress=bar.of)
+        stats = cf.calibrate(model, texts, exclude=exclude, progress=bar.of)
     grams = None
     if update:
         with bars.task("Gram matrices", 1):
-            grams = gram_matrices(model, texts)
-    return Selector(model, stats, texts[:scored], config, exclude=exclude, grams=grams)
+            grams = gram_matrices(model, texts, exclude=exclude)
+    return replace(selector, stats=stats, grams=grams)
 
 
 def run_prune(source: str, out: Path, texts: Sequence[str], *, method: str = "flow-x",
@@ -76,7 +86,8 @@ def run_prune(source: str, out: Path, texts: Sequence[str], *, method: str = "fl
     check_new(out / "checkpoint")
     journal = out / "search.journal"
     with progress() as bars:
-        selector = _selector(bars, source, config_name, texts, exclude, scored, update)
+        selector = _selector(bars, source, config_name, texts, exclude, scored, update, [
+            {"method": method, "sparsity": sparsity, "mode": mode, "max_cycles": max_cycles}])
         with bars.task(f"select ({method})", None) as bar:
             chosen = selector.select(method, sparsity, mode=mode, max_cycles=max_cycles,
                                      journal=journal, progress=bar.of)
@@ -89,8 +100,8 @@ def run_prune(source: str, out: Path, texts: Sequence[str], *, method: str = "fl
             "sparsity": pruned.sparsity, "excess": chosen.excess,
             "cycles": selector.cycles(chosen), "tokens": selector.tokens,
             "loss": selector.loss(chosen), "details": chosen.details,
-            "presence": [entry.presence for entry in selector.outliers],
-            "locality": [entry.locality for entry in selector.outliers]}
+            "presence": [entry and entry.presence for entry in selector.outliers],
+            "locality": [entry and entry.locality for entry in selector.outliers]}
         write_atomic(out / "selection.json", (json.dumps(figures, indent=1) + "\n").encode())
         plot_plan(out / "plan.svg", {name: str(p) for name, p in pruned.patterns.items()},
                   figures["presence"], figures["locality"])
@@ -120,12 +131,16 @@ def run_front(source: str, out: Path, texts: Sequence[str], *,
     check_writable(out)
     half = len(texts) // 2
     path = out / "pareto.json"
+    if half < 1:
+        raise DataError(f"a front needs a text to calibrate on and another to score on, not "
+                        f"{len(texts)} text(s)")
     about = [source, config_name, list(exclude), hashlib.sha256(repr(list(texts)).encode())
              .hexdigest()]
     points = _points(path, about)
     done = {(point["method"], point["target"]) for point in points}
     with progress() as bars:
-        selector = _selector(bars, source, config_name, texts[:half], exclude, half)
+        selector = _selector(bars, source, config_name, texts[:half], exclude, half, wanted=[
+            {"method": method, "sparsity": target} for method in methods for target in FRONT])
         unseen = Objective(selector.model, texts[half:])
         for method in methods:
             for target in FRONT:

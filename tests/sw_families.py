@@ -25,6 +25,8 @@ _BUILD = {
         **_SIZES, intermediate_size=48, relative_attention=True, pos_att_type=["p2c", "c2p"],
         max_position_embeddings=32, conv_kernel_size=3, conv_act="gelu")),
     "falcon": lambda: hf.FalconForCausalLM(hf.FalconConfig(**_SIZES | _TOKENS)),
+    "falconmamba": lambda: hf.FalconMambaForCausalLM(hf.FalconMambaConfig(
+        hidden_size=32, num_hidden_layers=2, state_size=4, time_step_rank=8, **_TOKENS)),
     "gptj": lambda: hf.GPTJForCausalLM(hf.GPTJConfig(
         n_embd=32, n_layer=3, n_head=2, rotary_dim=8, n_positions=32, **_TOKENS)),
     "mixtral": lambda: hf.MixtralForCausalLM(hf.MixtralConfig(

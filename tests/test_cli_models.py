@@ -9,7 +9,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from cimforge import pruning
-from cimforge.spec.errors import DataError
+from cimforge.spec.errors import CimforgeError, DataError
 from cimforge_sw.evaluate import bits_per_byte
 from cimforge_sw.layers import linear_layers, weight_matrix
 from cimforge_sw.models import load_model
@@ -142,3 +142,26 @@ def test_bits_per_byte_counts_windows_of_long_texts(checkpoint):
                                                          reduction="sum"))
     assert bits_per_byte(model, [text]) == pytest.approx(
         total / torch.log(torch.tensor(2.0)).item() / len(text), rel=1e-4)
+
+
+@pytest.mark.parametrize(("options", "message"), [
+    ({"method": "best"}, "method must be one of"), ({"mode": "fast"}, "mode must be one of"),
+    ({"sparsity": 0.999}, "out of reach"), ({"exclude": ["nowhere"]}, "matches none of"),
+    ({"max_cycles": 1.0, "method": "flow"}, "only flow-x takes a limit"),
+    ({"scored": 0}, "scored on at least one text, not 0")])
+def test_a_request_is_refused_before_calibration(checkpoint, tmp_path, monkeypatch, options,
+                                                 message):
+    monkeypatch.setattr("cimforge.calibrate", lambda *_, **__: pytest.fail("calibrated"))
+    with pytest.raises(CimforgeError, match=message):
+        pruning.run_prune(checkpoint, tmp_path / "out", TEXTS, **options)
+
+
+def test_excluded_layers_are_left_out_of_calibration(checkpoint, tmp_path):
+    out, exclude = tmp_path / "out", ["*.q_proj", "*.0.mlp.*"]
+    pruning.run_prune(checkpoint, out, TEXTS, method="flow", exclude=exclude, update=True,
+                      sparsity=0.4)
+    figures = json.loads((out / "selection.json").read_text())
+    assert sum(value is None for value in figures["presence"]) == 5
+    plan = Plan.load(out / "plan.yaml")
+    assert sum(str(pattern) == "1:1" for pattern in plan.layers.values()) >= 5
+    assert figures["sparsity"] >= 0.4

@@ -97,8 +97,8 @@ def test_excluded_layers_stay_dense_inside_the_budget():
 
 
 @pytest.mark.parametrize(("target", "candidates", "error", "text"), [
-    (1.0, line_candidates(), ConfigError, "must be in 0 .. 1"),
-    (-0.1, line_candidates(), ConfigError, "must be in 0 .. 1"),
+    (1.0, line_candidates(), ConfigError, "must be a number in 0 .. 1"),
+    (-0.1, line_candidates(), ConfigError, "must be a number in 0 .. 1"),
     (0.5, (), ConfigError, "expected different candidate patterns, not none"),
     (0.5, (NmPattern(1, 2), NmPattern(1, 2)), ConfigError, "expected different"),
     (0.8, (NmPattern(1, 1), NmPattern(2, 8)), DataError, "at most 0.75 of the 5120 weights"),

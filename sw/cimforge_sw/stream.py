@@ -10,7 +10,6 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -21,6 +20,7 @@ from cimforge.spec.pattern import NmPattern
 from cimforge_sw.calibration import Collector
 from cimforge_sw.checkpoint import checkpoint_digest
 from cimforge_sw.folders import check_new
+from cimforge_sw.globs import matches_any
 from cimforge_sw.layers import linear_layers, weight_matrix
 from cimforge_sw.models import Model, load_tokenizer, source_folder
 from cimforge_sw.plan import Plan
@@ -70,7 +70,7 @@ class _Run:
         self.ids = [ids for _, ids in batches(self.rows, batch_tokens)]
         self.layers: list[dict[str, int]] = [{} for _ in self.blocks.names]
         for name, layer in linear_layers(self.module).items():
-            if not any(fnmatchcase(name, glob) for glob in exclude):
+            if not matches_any(name, exclude):
                 self.layers[self.blocks.index_of(name)][name] = weight_matrix(layer).shape[1]
 
     def verify(self) -> None:
