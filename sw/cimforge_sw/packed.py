@@ -11,8 +11,8 @@ from cimforge.spec.errors import DataError
 from cimforge_sw.checkpoint import PACKED, check_folder
 from cimforge_sw.folders import new_folder
 from cimforge_sw.layers import linear_layers, weight_matrix
-from cimforge_sw.models import Model, model_from, quiet
-from cimforge_sw.packed_file import PackedFile, PackedLayer, read_packed, write_packed
+from cimforge_sw.models import Model, packed_model, quiet
+from cimforge_sw.packed_file import PackedFile, PackedLayer, write_packed
 from cimforge_sw.packed_layer import PackedShape
 from cimforge_sw.plan import Plan
 from cimforge_sw.prune import PrunedModel, sparsity
@@ -131,8 +131,7 @@ def load_packed(folder: str | Path) -> PrunedModel:
     files = check_folder(folder)
     if files != [folder / PACKED]:
         raise DataError(f"{folder}: a dense checkpoint; expected {PACKED}")
-    packed = read_packed(folder / PACKED)
-    model = model_from(str(folder), folder, files, packed.tensors)
+    model, packed = packed_model(str(folder), folder, files)
     plan = Plan.load(folder / _PLAN)
     weights = {name: weight_matrix(layer) for name, layer in linear_layers(model.module).items()}
     patterns = plan.resolve(weights)
