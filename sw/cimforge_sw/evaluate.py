@@ -42,8 +42,18 @@ def embed(model: Model, texts: Sequence[Text], batch_tokens: int = 4096) -> Tens
 
 
 def cosine_to(reference: Model, other: Model, texts: Sequence[Text]) -> float:
-    """Return the mean cosine of both models' embeddings of the same texts, in -1..1."""
-    return float((embed(reference, texts) * embed(other, texts)).sum(-1).double().mean())
+    """Return the mean cosine of both models' embeddings of the same texts, in -1..1.
+
+    Raises
+    ------
+    DataError
+        As `embed`, or embeddings of different widths.
+    """
+    ours, theirs = embed(reference, texts), embed(other, texts)
+    if ours.shape != theirs.shape:
+        raise DataError(f"{reference.name} has embeddings of {ours.shape[1]} numbers and "
+                        f"{other.name} of {theirs.shape[1]}; expected models of equal width")
+    return float((ours * theirs).sum(-1).double().mean())
 
 
 def bits_per_byte(model: Model, texts: Sequence[str], batch_tokens: int = 4096) -> float:
@@ -65,15 +75,20 @@ def bits_per_byte(model: Model, texts: Sequence[str], batch_tokens: int = 4096) 
     Raises
     ------
     DataError
-        A model without logits or tokenizer, or one with an encoder; no text, or none with bytes.
+        A model without logits or tokenizer, or one with an encoder; no text, or none with a token
+        to predict.
     """
     if getattr(model.module.config, "is_encoder_decoder", False):
         raise DataError(f"{model.name}: {type(model.module).__name__} has an encoder that sees the "
                         "text it would have to predict, so it has no bits per byte")
     window = context_length(model) + 1
-    rows = []
+    rows: list[list[int]] = []
     for row in whole_rows(model, texts):
         rows += [row[at:at + window] for at in range(0, max(len(row) - 1, 1), window - 1)]
+    size = sum(len(text.encode()) for text in texts)
+    if not size or all(len(row) < 2 for row in rows):
+        raise DataError(f"expected texts with a token to predict, not {len(texts)} text(s) of "
+                        f"{size} bytes")
     total = 0.0
     for _, ids in batches([row for row in rows if len(row) > 1], batch_tokens):
         logits = getattr(forward(model.module, ids[:, :-1]), "logits", None)
@@ -82,4 +97,4 @@ def bits_per_byte(model: Model, texts: Sequence[str], batch_tokens: int = 4096) 
                             "tokens, so it has no bits per byte")
         total += float(torch.nn.functional.cross_entropy(
             logits.flatten(0, 1), ids[:, 1:].flatten(), reduction="sum"))
-    return total / math.log(2) / sum(len(text.encode()) for text in texts)
+    return total / math.log(2) / size

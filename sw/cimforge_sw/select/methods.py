@@ -1,6 +1,7 @@
 """Selection on a model: one call for every method, and the common means they share."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -155,6 +156,8 @@ class Selector:
         budget = self.budget(sparsity)
         if method == "owl":
             check_one_m(budget)
+        if method == "uniform":
+            uniform_mixes(budget)
         if method == "flow-x":
             self._even(budget, self._limits(budget, max_cycles))
         return budget
@@ -262,7 +265,8 @@ class Selector:
         starts = [self._even(budget, limits)]
         presence = self._statistic("presence")
         if not limits:
-            starts += uniform_mixes(budget)
+            with suppress(DataError):  # no single M reaches the target; other starts do
+                starts += uniform_mixes(budget)
             starts.append(flow(budget, presence, self._statistic("locality")))
             if len({p.m for p in budget.candidates if p.m > 1}) == 1:
                 starts.append(owl(budget, presence))
