@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,10 @@ from cimforge.report.progress import progress
 from cimforge.spec.errors import ConfigError, DataError
 from cimforge.spec.files import check_writable, write_atomic
 
-__all__ = ["FRONT", "run_front", "run_prune"]
+__all__ = ["FRONT", "run_front", "run_prune", "uncounted_note"]
+
+#: What `run_prune` leaves in its folder.
+_WRITTEN = ("checkpoint", "plan.yaml", "plan.svg", "selection.json")
 
 #: Sparsities of a Pareto front.
 FRONT = (0.5, 0.5625, 0.625, 0.6875, 0.75)
@@ -57,8 +60,8 @@ def run_prune(source: str, out: Path, texts: Sequence[str], *, method: str = "fl
     source : str
         What ``load_model`` takes.
     out : Path
-        Folder of ``plan.yaml``, ``plan.svg``, ``selection.json`` and ``checkpoint/``. A search
-        that was interrupted left a journal in it, and goes on.
+        Folder of ``plan.yaml``, ``plan.svg``, ``selection.json`` and ``checkpoint/``, none of
+        which may be there. A search that was interrupted left a journal in it, and goes on.
     texts : sequence of str
         Calibration text.
     method, sparsity, mode, max_cycles
@@ -70,7 +73,7 @@ def run_prune(source: str, out: Path, texts: Sequence[str], *, method: str = "fl
     update : bool
         SparseGPT instead of Wanda: the weights that stay are updated, and FLOW-X chooses for that.
     packed : bool
-        Write packed N:M safetensors instead of a dense checkpoint.
+        Write packed N:M safetensors instead of a dense checkpoint; both in the source's type.
     scored : int
         How many of the first texts plans are scored on.
 
@@ -79,12 +82,12 @@ def run_prune(source: str, out: Path, texts: Sequence[str], *, method: str = "fl
     Path
         The plan.
     """
-    from cimforge_sw.folders import check_new
-    from cimforge_sw.packed import save_packed, save_pruned
+    from cimforge_sw.folders import check_absent, new_entries
+    from cimforge_sw.packed import round_weights, save_packed, save_pruned
 
     check_writable(out)
-    check_new(out / "checkpoint")
-    journal = out / "search.journal"
+    check_absent(out, _WRITTEN)
+    journal = out / "search.journal" if method == "flow-x" else None
     with progress() as bars:
         selector = _selector(bars, source, config_name, texts, exclude, scored, update, [
             {"method": method, "sparsity": sparsity, "mode": mode, "max_cycles": max_cycles}])
@@ -94,20 +97,24 @@ def run_prune(source: str, out: Path, texts: Sequence[str], *, method: str = "fl
         with bars.task("prune", None) as bar:
             pruned = (cf.prune_with_update(selector.model, chosen.plan, texts, progress=bar.of)
                       if update else cf.prune(selector.model, chosen.plan, selector.stats))
-        chosen.plan.save(out / "plan.yaml")
+        if update:
+            round_weights(pruned)
         figures: dict[str, Any] = {
             "model": source, "method": method, "update": update, "target": sparsity,
             "sparsity": pruned.sparsity, "excess": chosen.excess,
+            "uncounted": pruned.uncounted, "sparsity_of_all": pruned.sparsity_of_all,
             "cycles": selector.cycles(chosen), "tokens": selector.tokens,
             "loss": selector.loss(chosen), "details": chosen.details,
             "presence": [entry and entry.presence for entry in selector.outliers],
             "locality": [entry and entry.locality for entry in selector.outliers]}
-        write_atomic(out / "selection.json", (json.dumps(figures, indent=1) + "\n").encode())
-        plot_plan(out / "plan.svg", {name: str(p) for name, p in pruned.patterns.items()},
-                  figures["presence"], figures["locality"])
-        with bars.task("save", 1):
-            (save_packed if packed else save_pruned)(pruned, out / "checkpoint")
-    journal.unlink(missing_ok=True)  # not before all that it led to is on disk
+        with bars.task("save", 1), new_entries(out, _WRITTEN) as new:
+            chosen.plan.save(new / "plan.yaml")
+            write_atomic(new / "selection.json", (json.dumps(figures, indent=1) + "\n").encode())
+            plot_plan(new / "plan.svg", {name: str(p) for name, p in pruned.patterns.items()},
+                      figures["presence"], figures["locality"])
+            (save_packed if packed else save_pruned)(pruned, new / "checkpoint")
+    if journal is not None:
+        journal.unlink(missing_ok=True)  # not before all that it led to is on disk
     return out / "plan.yaml"
 
 
@@ -117,18 +124,20 @@ def run_front(source: str, out: Path, texts: Sequence[str], *,
     """Draw the Pareto front of accuracy against latency; one point per method and sparsity.
 
     Plans are scored on the second half of the texts, which neither calibration nor selection saw;
-    cycles are the
-    closed form on the configuration, weights streamed. Points that are there already stay, so an
-    interrupted front goes on.
+    cycles are the closed form on the configuration, weights streamed. Points that are there already
+    stay, so an interrupted front goes on; a picture without points is not ours, and is refused.
 
     Returns
     -------
     Path
         The picture; ``pareto.json`` beside it has the points.
     """
+    from cimforge_sw.folders import check_absent
     from cimforge_sw.objective import Objective
 
     check_writable(out)
+    if not (out / "pareto.json").exists():  # then a picture there is not ours
+        check_absent(out, ["pareto.svg"])
     half = len(texts) // 2
     path = out / "pareto.json"
     if half < 1:
@@ -159,6 +168,15 @@ def run_front(source: str, out: Path, texts: Sequence[str], *,
                                     + "\n").encode())
                 journal.unlink(missing_ok=True)
     return plot_pareto(out / "pareto.svg", points, "loss to the dense model (lower is better)")
+
+
+def uncounted_note(uncounted: Mapping[str, int], sparsity_of_all: float) -> str:
+    """Return a line on weights that are neither pruned nor in the sparsity; empty without any."""
+    if not uncounted:
+        return ""
+    return (f"not pruned and not counted: {sum(uncounted.values())} weights in {len(uncounted)} "
+            f"parameter(s) that are no linear layers, first {next(iter(uncounted))}; "
+            f"{sparsity_of_all:.1%} of all are 0")
 
 
 def _points(path: Path, about: list[Any]) -> list[dict[str, Any]]:

@@ -16,7 +16,7 @@ from cimforge.spec.pattern import NmPattern
 from cimforge_sw.calibration import calibrate
 from cimforge_sw.masks import nm_mask
 from cimforge_sw.models import load_model, weight_matrix
-from cimforge_sw.packed import load_packed, save_packed
+from cimforge_sw.packed import load_packed, round_weights, save_packed, save_pruned
 from cimforge_sw.packed_layer import PackedShape, index_bits, pack_layer, unpack_layer
 from cimforge_sw.plan import Plan
 from cimforge_sw.prune import prune
@@ -232,3 +232,28 @@ def test_damage_is_named(tmp_path, pruned, damage, message):
 def test_a_dense_checkpoint_is_no_packed_one(tmp_path):
     with pytest.raises(DataError, match=rf"a dense checkpoint; expected {FILE}"):
         load_packed(save_tiny("llama", tmp_path))
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16])
+def test_the_type_of_the_source_is_the_default_where_it_is_exact(tmp_path, kind):
+    load_model(save_tiny("llama", tmp_path / "wide")).module.to(kind).save_pretrained(
+        tmp_path / "source")
+    model = load_model(tmp_path / "source")
+    assert model.dtype == kind
+    pruned = prune(model, Plan.uniform("2:4"), calibrate(model, token_rows()))
+    save_packed(pruned, tmp_path / "packed")
+    save_pruned(pruned, tmp_path / "dense")
+    assert load_file(tmp_path / "packed" / FILE)[f"{LAYER}.values"].dtype == kind
+    assert same(load_packed(tmp_path / "packed").model, pruned.model)
+    assert same(load_model(tmp_path / "dense"), pruned.model)
+    assert {t.dtype for t in load_file(tmp_path / "dense" / "model.safetensors").values()} == {kind}
+    weight_matrix(pruned.model.module.get_submodule(LAYER))[pruned.masks[LAYER]] += 1e-5
+    save_packed(pruned, tmp_path / "exact")
+    assert load_file(tmp_path / "exact" / FILE)[f"{LAYER}.values"].dtype == torch.float32
+    round_weights(pruned)
+    save_packed(pruned, tmp_path / "rounded")
+    assert load_file(tmp_path / "rounded" / FILE)[f"{LAYER}.values"].dtype == kind
+    weight_matrix(pruned.model.module.get_submodule(LAYER))[0, 0] = 3.4e38
+    if kind == torch.float16:
+        with pytest.raises(DataError, match=rf"{LAYER}: an updated weight is beyond the range"):
+            round_weights(pruned)

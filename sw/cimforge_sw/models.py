@@ -18,7 +18,13 @@ from torch import Tensor, nn
 from transformers.utils import logging as hf_logging
 
 from cimforge.spec.errors import DataError
-from cimforge_sw.checkpoint import MONARCH, PACKED, check_folder, checkpoint_digest
+from cimforge_sw.checkpoint import (
+    MONARCH,
+    PACKED,
+    check_folder,
+    checkpoint_digest,
+    stored_dtype,
+)
 from cimforge_sw.layers import linear_layers, weight_matrix
 from cimforge_sw.monarch.file import read_monarch
 from cimforge_sw.packed_file import PackedFile, check_layers, read_packed
@@ -52,12 +58,15 @@ class Model:
         The checkpoint's own; None where it ships none (token ids are then the only input).
     digest : str
         SHA-256 over the safetensors files, 64 hex digits: manifests name it.
+    dtype : torch.dtype
+        Of the weights in the files: float16 or bfloat16 where all are, else float32.
     """
 
     name: str
     module: nn.Module
     tokenizer: Any
     digest: str
+    dtype: torch.dtype = torch.float32
 
 
 @contextmanager
@@ -192,7 +201,8 @@ def model_from(name: str, folder: Path, files: list[Path],
     module = _load_module(folder, state).eval().requires_grad_(False)
     _check_finite(folder, module)
     linear_layers(module)  # refuse a model without blocks now, not after calibration
-    return Model(name, module, load_tokenizer(folder), checkpoint_digest(files))
+    return Model(name, module, load_tokenizer(folder), checkpoint_digest(files),
+                 stored_dtype(files))
 
 
 def load_model(source: str | Path, *, offline: bool = False) -> Model:

@@ -21,10 +21,10 @@ from cimforge_sw.calibration import Collector
 from cimforge_sw.checkpoint import checkpoint_digest
 from cimforge_sw.folders import check_new
 from cimforge_sw.globs import matches_any
-from cimforge_sw.layers import linear_layers, weight_matrix
+from cimforge_sw.layers import linear_layers, uncounted_weights, weight_matrix
 from cimforge_sw.models import Model, load_tokenizer, source_folder
 from cimforge_sw.plan import Plan
-from cimforge_sw.prune import SCORES
+from cimforge_sw.prune import SCORES, of_all
 from cimforge_sw.skeleton import Skeleton
 from cimforge_sw.stream_work import Progress, StateFiles
 from cimforge_sw.stream_write import BlockWriter
@@ -48,6 +48,9 @@ class StreamedModel:
         Zeros among the weights of all linear layers, counted in the tensors.
     source_digest : str
         SHA-256 over the source's weight files.
+    uncounted : dict of str to int
+    sparsity_of_all : float
+        As in `PrunedModel`.
     """
 
     folder: Path
@@ -55,6 +58,8 @@ class StreamedModel:
     plan: Plan
     sparsity: float
     source_digest: str
+    uncounted: dict[str, int]
+    sparsity_of_all: float
 
 
 class _Run:
@@ -209,6 +214,7 @@ def stream_prune(source: str | Path, plan: Plan, texts: Iterable[Text], out: str
     check_new(out)
     with _run(source, texts, max_tokens, exclude, batch_tokens) as run:
         patterns = plan.resolve(linear_layers(run.module))
+        uncounted = uncounted_weights(run.module)
         digest = checkpoint_digest(run.skeleton.shards.files)
         job = {"source": digest, "plan": repr(plan), "rows": run.rows, "score": score,
                "exclude": list(exclude), "batch_tokens": batch_tokens}
@@ -220,5 +226,7 @@ def stream_prune(source: str | Path, plan: Plan, texts: Iterable[Text], out: str
                     progress(index + 1, len(run.blocks))
             writer.finish(run.source)
             record.finish(out)
-    zeros = sum(block.zeros for block in record.blocks)
-    return StreamedModel(out, patterns, plan, zeros / sum(b.weights for b in record.blocks), digest)
+    weights = sum(block.weights for block in record.blocks)
+    share = sum(block.zeros for block in record.blocks) / weights
+    return StreamedModel(out, patterns, plan, share, digest, uncounted,
+                         of_all(share, weights, uncounted))
