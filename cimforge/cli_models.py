@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["register"]
+__all__ = ["default_texts", "register"]
 
 _Model = Annotated[str, typer.Argument(help="Checkpoint folder, hub id, or a name such as "
                                        "all-MiniLM-L6-v2 or stdlib-llama.")]
@@ -36,8 +36,8 @@ def prune(model: _Model, sparsity: Annotated[float, typer.Option(help="Least sha
 
     from cimforge.pruning import run_prune, uncounted_note
 
-    path = run_prune(model, out, _texts(model, calib), method=method, sparsity=sparsity, mode=mode,
-                     config_name=config, max_cycles=max_cycles, exclude=exclude or (),
+    path = run_prune(model, out, default_texts(model, calib), method=method, sparsity=sparsity,
+                     mode=mode, config_name=config, max_cycles=max_cycles, exclude=exclude or (),
                      update=update, packed=packed)
     typer.echo(f"{path}, {path.with_name('plan.svg')}, {path.with_name('checkpoint')}")
     figures = json.loads(path.with_name("selection.json").read_text())
@@ -52,7 +52,7 @@ def front(model: _Model, config: _Config = "default", exclude: _Exclude = None,
     """Draw the Pareto front of accuracy against latency; goes on if interrupted."""
     from cimforge.pruning import run_front
 
-    typer.echo(run_front(model, out, _texts(model, calib), config_name=config,
+    typer.echo(run_front(model, out, default_texts(model, calib), config_name=config,
                          exclude=exclude or ()))
 
 
@@ -80,7 +80,8 @@ def train(name: Annotated[str, typer.Argument(help="stdlib-llama or stdlib-mamba
     typer.echo(f"{out}: {record['bits_per_byte']['test']:.3f} bits per byte on held-out files")
 
 
-def _texts(model: str, calib: Path | None) -> list[str]:
+def default_texts(model: str, calib: Path | None) -> list[str]:
+    """Return the texts of a file, or those that suit a shipped model."""
     """Return the texts of a file, or what is built in for the model."""
     if calib is not None:
         from cimforge.cli import text_lines

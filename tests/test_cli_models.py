@@ -5,10 +5,8 @@ import json
 import pytest
 import torch
 from safetensors.torch import load_file
-from sw_checkpoints import save_tiny
+from sw_checkpoints import add_letters, save_tiny
 from sw_families import save_family
-from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import PreTrainedTokenizerFast
 from typer.testing import CliRunner
 
 from cimforge import pruning
@@ -27,16 +25,7 @@ TEXTS = ["a bad cab", "dead beef", "a fade", "bead cafe", "face a bed", "add a c
 @pytest.fixture
 def checkpoint(tmp_path):
     """Return a tiny Llama with a tokenizer of letters."""
-    return str(save_tokenizer(save_tiny("llama", tmp_path / "llama")))
-
-
-def save_tokenizer(folder):
-    """Write a tokenizer of letters into a checkpoint's folder and return that."""
-    words = {letter: number for number, letter in enumerate("?abcdefg ")}
-    tokenizer = Tokenizer(models.WordLevel(words, unk_token="?"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Split("", "isolated")
-    PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="?").save_pretrained(folder)
-    return folder
+    return str(add_letters(save_tiny("llama", tmp_path / "llama")))
 
 
 @pytest.mark.parametrize("packed", [False, True])
@@ -222,8 +211,7 @@ def test_the_type_of_the_source_is_kept(checkpoint, tmp_path, packed, update):
 
 
 def test_weights_that_are_no_linear_layers_are_named(tmp_path):
-    source = save_family("mixtral", tmp_path / "mixtral")
-    save_tokenizer(source)
+    source = add_letters(save_family("mixtral", tmp_path / "mixtral"))
     result = CliRunner().invoke(app, [
         "prune", str(source), "--method", "uniform", "--calib", str(texts(tmp_path)),
         "--out", str(tmp_path / "out")])
