@@ -115,4 +115,6 @@ def test_patterns_of_shared_blocks_are_measured_on_all_their_runs(tmp_path):
     selector.variants.apply(dict.fromkeys(selector.shapes, NmPattern(4, 8)))
     module = selector.variants.model.module
     assert len(selector.objective.blocks(module)) == 0
+    with pytest.raises(DataError, match=r"AlbertModel has 0 blocks that run alone; there is no"):
+        selector.objective.states(module, 1)
     assert len(Blocks(module)) == 2  # what it would be, were the groups run once each

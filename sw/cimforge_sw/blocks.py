@@ -140,6 +140,9 @@ class Blocks:
 
         The other parameters are those of `run`.
         """
+        if not (len(self) and start <= stop <= len(self)):
+            raise DataError(f"{type(self.module).__name__} has {len(self)} blocks that run alone; "
+                            f"there is no pass from {start} to {stop}")
         if stop == start and states is not None:
             return states
         with ExitStack() as stack:
