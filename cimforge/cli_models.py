@@ -32,12 +32,17 @@ def prune(model: _Model, sparsity: Annotated[float, typer.Option(help="Least sha
           out: Annotated[Path, typer.Option(help="New folder, or one to go on in.")] = Path(
               "runs/pruned")) -> None:
     """Select N:M per layer, prune, save checkpoint, plan and picture; goes on if interrupted."""
-    from cimforge.pruning import run_prune
+    import json
+
+    from cimforge.pruning import run_prune, uncounted_note
 
     path = run_prune(model, out, default_texts(model, calib), method=method, sparsity=sparsity,
                      mode=mode, config_name=config, max_cycles=max_cycles, exclude=exclude or (),
                      update=update, packed=packed)
     typer.echo(f"{path}, {path.with_name('plan.svg')}, {path.with_name('checkpoint')}")
+    figures = json.loads(path.with_name("selection.json").read_text())
+    if note := uncounted_note(figures["uncounted"], figures["sparsity_of_all"]):
+        typer.echo(note, err=True)
 
 
 def front(model: _Model, config: _Config = "default", exclude: _Exclude = None,

@@ -2,38 +2,51 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import cimforge as cf
 from cimforge.report.plots import plot_pareto, plot_plan
 from cimforge.report.progress import progress
-from cimforge.spec.errors import DataError
+from cimforge.spec.errors import ConfigError, DataError
 from cimforge.spec.files import check_writable, write_atomic
 
-__all__ = ["FRONT", "run_front", "run_prune"]
+__all__ = ["FRONT", "run_front", "run_prune", "uncounted_note"]
+
+#: What `run_prune` leaves in its folder.
+_WRITTEN = ("checkpoint", "plan.yaml", "plan.svg", "selection.json")
 
 #: Sparsities of a Pareto front.
 FRONT = (0.5, 0.5625, 0.625, 0.6875, 0.75)
 
 
 def _selector(bars, source: str, config_name: str, texts: Sequence[str], exclude: Sequence[str],
-              scored: int, update: bool = False):
-    """Load and calibrate; plans are scored on the first ``scored`` texts."""
+              scored: int, update: bool = False, wanted: Sequence[dict[str, Any]] = ()):
+    """Load and calibrate; plans are scored on the first ``scored`` texts.
+
+    ``wanted`` are what `Selector.check` takes: refused before calibration, which takes long.
+    """
+    from cimforge_sw.calibration import Stats
     from cimforge_sw.select import Selector
     from cimforge_sw.update import gram_matrices
 
+    if scored < 1:
+        raise ConfigError(f"plans are scored on at least one text, not {scored}")
     config = cf.load_config(config_name)
     with bars.task("load model", 1):
         model = cf.load_model(source)
+    selector = Selector(model, Stats({}, 0, 0), texts[:scored], config, exclude=exclude)
+    for selection in wanted:
+        selector.check(**selection)
     with bars.task("calibrate", None) as bar:
-        stats = cf.calibrate(model, texts, progress=bar.of)
+        stats = cf.calibrate(model, texts, exclude=exclude, progress=bar.of)
     grams = None
     if update:
         with bars.task("Gram matrices", 1):
-            grams = gram_matrices(model, texts)
-    return Selector(model, stats, texts[:scored], config, exclude=exclude, grams=grams)
+            grams = gram_matrices(model, texts, exclude=exclude)
+    return replace(selector, stats=stats, grams=grams)
 
 
 def run_prune(source: str, out: Path, texts: Sequence[str], *, method: str = "flow-x",
@@ -47,8 +60,8 @@ def run_prune(source: str, out: Path, texts: Sequence[str], *, method: str = "fl
     source : str
         What ``load_model`` takes.
     out : Path
-        Folder of ``plan.yaml``, ``plan.svg``, ``selection.json`` and ``checkpoint/``. A search
-        that was interrupted left a journal in it, and goes on.
+        Folder of ``plan.yaml``, ``plan.svg``, ``selection.json`` and ``checkpoint/``, none of
+        which may be there. A search that was interrupted left a journal in it, and goes on.
     texts : sequence of str
         Calibration text.
     method, sparsity, mode, max_cycles
@@ -60,7 +73,7 @@ def run_prune(source: str, out: Path, texts: Sequence[str], *, method: str = "fl
     update : bool
         SparseGPT instead of Wanda: the weights that stay are updated, and FLOW-X chooses for that.
     packed : bool
-        Write packed N:M safetensors instead of a dense checkpoint.
+        Write packed N:M safetensors instead of a dense checkpoint; both in the source's type.
     scored : int
         How many of the first texts plans are scored on.
 
@@ -69,34 +82,39 @@ def run_prune(source: str, out: Path, texts: Sequence[str], *, method: str = "fl
     Path
         The plan.
     """
-    from cimforge_sw.folders import check_new
-    from cimforge_sw.packed import save_packed, save_pruned
+    from cimforge_sw.folders import check_absent, new_entries
+    from cimforge_sw.packed import round_weights, save_packed, save_pruned
 
     check_writable(out)
-    check_new(out / "checkpoint")
-    journal = out / "search.journal"
+    check_absent(out, _WRITTEN)
+    journal = out / "search.journal" if method == "flow-x" else None
     with progress() as bars:
-        selector = _selector(bars, source, config_name, texts, exclude, scored, update)
+        selector = _selector(bars, source, config_name, texts, exclude, scored, update, [
+            {"method": method, "sparsity": sparsity, "mode": mode, "max_cycles": max_cycles}])
         with bars.task(f"select ({method})", None) as bar:
             chosen = selector.select(method, sparsity, mode=mode, max_cycles=max_cycles,
                                      journal=journal, progress=bar.of)
         with bars.task("prune", None) as bar:
             pruned = (cf.prune_with_update(selector.model, chosen.plan, texts, progress=bar.of)
                       if update else cf.prune(selector.model, chosen.plan, selector.stats))
-        chosen.plan.save(out / "plan.yaml")
+        if update:
+            round_weights(pruned)
         figures: dict[str, Any] = {
             "model": source, "method": method, "update": update, "target": sparsity,
             "sparsity": pruned.sparsity, "excess": chosen.excess,
+            "uncounted": pruned.uncounted, "sparsity_of_all": pruned.sparsity_of_all,
             "cycles": selector.cycles(chosen), "tokens": selector.tokens,
             "loss": selector.loss(chosen), "details": chosen.details,
-            "presence": [entry.presence for entry in selector.outliers],
-            "locality": [entry.locality for entry in selector.outliers]}
-        write_atomic(out / "selection.json", (json.dumps(figures, indent=1) + "\n").encode())
-        plot_plan(out / "plan.svg", {name: str(p) for name, p in pruned.patterns.items()},
-                  figures["presence"], figures["locality"])
-        with bars.task("save", 1):
-            (save_packed if packed else save_pruned)(pruned, out / "checkpoint")
-    journal.unlink(missing_ok=True)  # not before all that it led to is on disk
+            "presence": [entry and entry.presence for entry in selector.outliers],
+            "locality": [entry and entry.locality for entry in selector.outliers]}
+        with bars.task("save", 1), new_entries(out, _WRITTEN) as new:
+            chosen.plan.save(new / "plan.yaml")
+            write_atomic(new / "selection.json", (json.dumps(figures, indent=1) + "\n").encode())
+            plot_plan(new / "plan.svg", {name: str(p) for name, p in pruned.patterns.items()},
+                      figures["presence"], figures["locality"])
+            (save_packed if packed else save_pruned)(pruned, new / "checkpoint")
+    if journal is not None:
+        journal.unlink(missing_ok=True)  # not before all that it led to is on disk
     return out / "plan.yaml"
 
 
@@ -106,26 +124,32 @@ def run_front(source: str, out: Path, texts: Sequence[str], *,
     """Draw the Pareto front of accuracy against latency; one point per method and sparsity.
 
     Plans are scored on the second half of the texts, which neither calibration nor selection saw;
-    cycles are the
-    closed form on the configuration, weights streamed. Points that are there already stay, so an
-    interrupted front goes on.
+    cycles are the closed form on the configuration, weights streamed. Points that are there already
+    stay, so an interrupted front goes on; a picture without points is not ours, and is refused.
 
     Returns
     -------
     Path
         The picture; ``pareto.json`` beside it has the points.
     """
+    from cimforge_sw.folders import check_absent
     from cimforge_sw.objective import Objective
 
     check_writable(out)
+    if not (out / "pareto.json").exists():  # then a picture there is not ours
+        check_absent(out, ["pareto.svg"])
     half = len(texts) // 2
     path = out / "pareto.json"
+    if half < 1:
+        raise DataError(f"a front needs a text to calibrate on and another to score on, not "
+                        f"{len(texts)} text(s)")
     about = [source, config_name, list(exclude), hashlib.sha256(repr(list(texts)).encode())
              .hexdigest()]
     points = _points(path, about)
     done = {(point["method"], point["target"]) for point in points}
     with progress() as bars:
-        selector = _selector(bars, source, config_name, texts[:half], exclude, half)
+        selector = _selector(bars, source, config_name, texts[:half], exclude, half, wanted=[
+            {"method": method, "sparsity": target} for method in methods for target in FRONT])
         unseen = Objective(selector.model, texts[half:])
         for method in methods:
             for target in FRONT:
@@ -144,6 +168,15 @@ def run_front(source: str, out: Path, texts: Sequence[str], *,
                                     + "\n").encode())
                 journal.unlink(missing_ok=True)
     return plot_pareto(out / "pareto.svg", points, "loss to the dense model (lower is better)")
+
+
+def uncounted_note(uncounted: Mapping[str, int], sparsity_of_all: float) -> str:
+    """Return a line on weights that are neither pruned nor in the sparsity; empty without any."""
+    if not uncounted:
+        return ""
+    return (f"not pruned and not counted: {sum(uncounted.values())} weights in {len(uncounted)} "
+            f"parameter(s) that are no linear layers, first {next(iter(uncounted))}; "
+            f"{sparsity_of_all:.1%} of all are 0")
 
 
 def _points(path: Path, about: list[Any]) -> list[dict[str, Any]]:

@@ -83,7 +83,7 @@ def test_verilog_of_the_analog_tile(tmp_path):
     assert "\nmodule analog_tile(" in (tmp_path / "analog_tile.v").read_text()
     assert '"top": "analog_tile"' in (tmp_path / "analog_tile.json").read_text()
     refused(cimforge("verilog", "huge", "--analog", "-o", tmp_path / "rtl"),
-            "no preset named 'huge'; there are default, paper, tiny")
+            "no preset named 'huge'; there are default, minilm, paper, tiny")
 
 
 def test_program_with_a_flipped_byte(program):

@@ -4,10 +4,14 @@ import json
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from sw_checkpoints import add_letters, save_tiny
+from sw_families import save_family
+from typer.testing import CliRunner
 
 from cimforge import pruning
-from cimforge.spec.errors import DataError
+from cimforge.cli import app
+from cimforge.spec.errors import CimforgeError, DataError
 from cimforge_sw.evaluate import bits_per_byte
 from cimforge_sw.layers import linear_layers, weight_matrix
 from cimforge_sw.models import load_model
@@ -135,3 +139,95 @@ def test_bits_per_byte_counts_windows_of_long_texts(checkpoint):
                                                          reduction="sum"))
     assert bits_per_byte(model, [text]) == pytest.approx(
         total / torch.log(torch.tensor(2.0)).item() / len(text), rel=1e-4)
+
+
+@pytest.mark.parametrize(("options", "message"), [
+    ({"method": "best"}, "method must be one of"), ({"mode": "fast"}, "mode must be one of"),
+    ({"sparsity": 0.999}, "out of reach"), ({"exclude": ["nowhere"]}, "matches none of"),
+    ({"max_cycles": 1.0, "method": "flow"}, "only flow-x takes a limit"),
+    ({"scored": 0}, "scored on at least one text, not 0")])
+def test_a_request_is_refused_before_calibration(checkpoint, tmp_path, monkeypatch, options,
+                                                 message):
+    monkeypatch.setattr("cimforge.calibrate", lambda *_, **__: pytest.fail("calibrated"))
+    with pytest.raises(CimforgeError, match=message):
+        pruning.run_prune(checkpoint, tmp_path / "out", TEXTS, **options)
+
+
+def test_excluded_layers_are_left_out_of_calibration(checkpoint, tmp_path):
+    out, exclude = tmp_path / "out", ["*.q_proj", "*.0.mlp.*"]
+    pruning.run_prune(checkpoint, out, TEXTS, method="flow", exclude=exclude, update=True,
+                      sparsity=0.4)
+    figures = json.loads((out / "selection.json").read_text())
+    assert sum(value is None for value in figures["presence"]) == 5
+    plan = Plan.load(out / "plan.yaml")
+    assert sum(str(pattern) == "1:1" for pattern in plan.layers.values()) >= 5
+    assert figures["sparsity"] >= 0.4
+
+
+@pytest.mark.parametrize("name", ["plan.yaml", "plan.svg", "selection.json"])
+@pytest.mark.parametrize("method", ["uniform", "flow-x"])
+def test_files_that_prune_did_not_write_stay(checkpoint, tmp_path, name, method):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / name).write_text("mine")
+    (out / "notes.txt").write_text("mine, too")
+    with pytest.raises(DataError, match=f"{name}: already there, and nothing is overwritten"):
+        pruning.run_prune(checkpoint, out, TEXTS, method=method)
+    assert (out / name).read_text() == "mine"
+    assert sorted(path.name for path in out.iterdir()) == sorted([name, "notes.txt"])
+    (out / name).unlink()
+    pruning.run_prune(checkpoint, out, TEXTS, method="uniform")
+    assert (out / "notes.txt").read_text() == "mine, too"
+
+
+def test_another_method_leaves_the_journal_of_an_interrupted_search(checkpoint, tmp_path):
+    (tmp_path / "out").mkdir()
+    journal = tmp_path / "out" / "search.journal"
+    journal.write_text("hours of work\n")
+    pruning.run_prune(checkpoint, tmp_path / "out", TEXTS, method="uniform")
+    assert journal.read_text() == "hours of work\n"
+
+
+def test_a_picture_that_front_did_not_draw_stays(checkpoint, tmp_path):
+    (tmp_path / "pareto.svg").write_text("mine")
+    with pytest.raises(DataError, match=r"pareto\.svg: already there, and nothing is overwritten"):
+        pruning.run_front(checkpoint, tmp_path, TEXTS)
+    assert (tmp_path / "pareto.svg").read_text() == "mine"
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("update", [False, True])
+def test_the_type_of_the_source_is_kept(checkpoint, tmp_path, packed, update):
+    module = load_model(checkpoint).module.half()
+    module.save_pretrained(checkpoint)
+    pruning.run_prune(checkpoint, tmp_path / "out", TEXTS, method="uniform", packed=packed,
+                      update=update)
+    folder = tmp_path / "out" / "checkpoint"
+    file, = folder.glob("*.safetensors")
+    kinds = {tensor.dtype for tensor in load_file(file).values()}
+    assert kinds == {torch.float16, torch.uint8} if packed else {torch.float16}
+    assert json.loads((folder / "config.json").read_text())["dtype"] == "float16"
+    assert load_model(folder).dtype == torch.float16
+
+
+def test_weights_that_are_no_linear_layers_are_named(tmp_path):
+    source = add_letters(save_family("mixtral", tmp_path / "mixtral"))
+    result = CliRunner().invoke(app, [
+        "prune", str(source), "--method", "uniform", "--calib", str(texts(tmp_path)),
+        "--out", str(tmp_path / "out")])
+    assert result.exit_code == 0, result.output
+    figures = json.loads((tmp_path / "out" / "selection.json").read_text())
+    experts = sum(p.numel() for name, p in load_model(source).module.named_parameters()
+                  if ".experts." in name)
+    assert sum(figures["uncounted"].values()) == experts
+    counted = sum(weight_matrix(layer).numel()
+                  for layer in linear_layers(load_model(source).module).values())
+    assert figures["sparsity_of_all"] == pytest.approx(0.5 * counted / (counted + experts))
+    assert f"not pruned and not counted: {experts} weights in 6 parameter(s)" in result.stderr
+
+
+def texts(folder):
+    """Write the texts to a file, a text per line."""
+    path = folder / "texts.txt"
+    path.write_text("\n".join(TEXTS))
+    return path

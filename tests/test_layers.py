@@ -51,7 +51,8 @@ def violations(layer, source, name=""):
     bad = {m for m in modules if m.partition(".")[0] in FORBIDDEN[layer]}
     bad |= {m for m in modules - spec if inside(m, "cimforge")}
     if layer == "tb" and not inside_simulator(name):
-        bad -= {m for m in bad if inside(m, "cimforge_sw.compile")}
+        bad -= {m for m in bad for package in ("compile", "analog")
+                if inside(m, f"cimforge_sw.{package}")}
     elif layer == "tb":
         bad |= {m for m in modules if inside(m, "cimforge_hw")}
     if layer == "verif/cimforge_verif" and "/sim/" in name:

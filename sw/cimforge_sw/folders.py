@@ -2,13 +2,13 @@
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from cimforge.spec.errors import DataError
 
-__all__ = ["check_new", "new_folder"]
+__all__ = ["check_absent", "check_new", "new_entries", "new_folder"]
 
 
 def check_new(path: Path) -> None:
@@ -47,6 +47,49 @@ def new_folder(path: Path) -> Iterator[Path]:
         temporary.rename(path)
     except OSError as error:
         raise DataError(f"{path}: cannot be written: {error.strerror or error}") from error
+    finally:
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def check_absent(folder: Path, names: Sequence[str]) -> None:
+    """Refuse names in a folder that something has already; an empty folder is nothing.
+
+    Raises
+    ------
+    DataError
+        Names the first one.
+    """
+    for path in (folder / name for name in names):
+        if path.is_symlink() or path.exists():
+            if not path.is_symlink() and path.is_dir() and not any(path.iterdir()):
+                continue
+            raise DataError(f"{path}: already there, and nothing is overwritten; expected another "
+                            "folder, or none of " + ", ".join(names) + " in this one")
+
+
+@contextmanager
+def new_entries(folder: Path, names: Sequence[str]) -> Iterator[Path]:
+    """Yield a temporary folder in which the names are made; they move to ``folder`` at the end.
+
+    Other entries of ``folder`` stay as they are.
+
+    Raises
+    ------
+    DataError
+        One of the names is taken, or the file system refuses; none of them is there then.
+    """
+    check_absent(folder, names)
+    temporary = None
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=folder, prefix=".unfinished."))
+        yield temporary
+        check_absent(folder, names)
+        for name in names:
+            (temporary / name).rename(folder / name)
+    except OSError as error:
+        raise DataError(f"{folder}: cannot be written: {error.strerror or error}") from error
     finally:
         if temporary is not None:
             shutil.rmtree(temporary, ignore_errors=True)

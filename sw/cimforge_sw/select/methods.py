@@ -1,8 +1,8 @@
 """Selection on a model: one call for every method, and the common means they share."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
 
@@ -14,16 +14,17 @@ from cimforge.spec.errors import ConfigError, DataError
 from cimforge.spec.pattern import NmPattern
 from cimforge_sw.calibration import Stats
 from cimforge_sw.compile.cost import pattern_cycles, plan_cycles
+from cimforge_sw.globs import matches_any
 from cimforge_sw.layers import linear_layers, weight_matrix
 from cimforge_sw.models import Model
 from cimforge_sw.objective import Objective
 from cimforge_sw.outliers import OutlierStats, outlier_stats
-from cimforge_sw.select.budget import Budget, Selection
-from cimforge_sw.select.flow import PUBLISHED_CANDIDATES, flow, line_candidates
+from cimforge_sw.select.budget import Budget, Selection, is_number
+from cimforge_sw.select.flow import MODES, PUBLISHED_CANDIDATES, flow, line_candidates
 from cimforge_sw.select.flow_x import flow_x
 from cimforge_sw.select.journal import Journal
 from cimforge_sw.select.knapsack import Limit
-from cimforge_sw.select.owl import owl
+from cimforge_sw.select.owl import check_one_m, owl
 from cimforge_sw.select.uniform import uniform_mixes
 from cimforge_sw.tokens import Text
 from cimforge_sw.variants import Variants
@@ -75,8 +76,13 @@ class Selector:
 
     def __post_init__(self):
         for glob in self.exclude:
-            if not any(fnmatchcase(name, glob) for name in self.shapes):
+            if not any(matches_any(name, [glob]) for name in self.shapes):
                 raise DataError(f"{glob!r} matches none of {len(self.shapes)} layers")
+
+    @cached_property
+    def dense(self) -> list[str]:
+        """Layers that ``exclude`` names."""
+        return [name for name in self.shapes if matches_any(name, self.exclude)]
 
     @cached_property
     def shapes(self) -> dict[str, tuple[int, int]]:
@@ -106,10 +112,13 @@ class Selector:
         return ("free" if share == 1 else f"share{share}"), 32
 
     @cached_property
-    def outliers(self) -> list[OutlierStats]:
-        """O and D of every layer."""
-        found = []
+    def outliers(self) -> list[OutlierStats | None]:
+        """O and D of every layer; None for those that stay dense."""
+        found: list[OutlierStats | None] = []
         for name, layer in linear_layers(self.model.module).items():
+            if name in self.dense:
+                found.append(None)
+                continue
             if name not in self.stats.layers:
                 raise DataError(f"{name}: no calibration statistics, so no outliers to count")
             try:
@@ -130,9 +139,36 @@ class Selector:
 
     def budget(self, sparsity: float, candidates: Sequence[NmPattern] | None = None) -> Budget:
         """Return the target over all layers that count."""
-        dense = [name for name in self.shapes
-                 if any(fnmatchcase(name, glob) for glob in self.exclude)]
-        return Budget(self.shapes, candidates or self.options, sparsity, dense)
+        return Budget(self.shapes, candidates or self.options, sparsity, self.dense)
+
+    def check(self, method: str, sparsity: float, *, mode: str = "balanced",
+              max_cycles: float | None = None) -> Budget:
+        """Refuse what `select` would, without a look at statistics or texts; return the budget.
+
+        Parameters and errors are those of `select`.
+        """
+        if method not in METHODS:
+            raise ConfigError(f"method must be one of {', '.join(METHODS)}, not {method!r}")
+        if mode not in MODES:
+            raise ConfigError(f"mode must be one of {', '.join(MODES)}, not {mode!r}")
+        if max_cycles is not None:
+            self._check_cycles(method, max_cycles)
+        budget = self.budget(sparsity)
+        if method == "owl":
+            check_one_m(budget)
+        if method == "uniform":
+            uniform_mixes(budget)
+        if method == "flow-x":
+            self._even(budget, self._limits(budget, max_cycles))
+        return budget
+
+    def _check_cycles(self, method: str, max_cycles: float) -> None:
+        if method != "flow-x":
+            raise ConfigError(f"only flow-x takes a limit on cycles, not {method}")
+        if self.config is None:
+            raise ConfigError("a limit on cycles needs a hardware configuration")
+        if not is_number(max_cycles) or not max_cycles > 0:
+            raise ConfigError(f"max_cycles must be a positive number, not {max_cycles!r}")
 
     def loss(self, selection: Selection) -> float:
         """Return a plan's loss on the calibration text."""
@@ -163,17 +199,13 @@ class Selector:
         Raises
         ------
         ConfigError
-            Unknown method or mode, or a limit on cycles without hardware.
+            Unknown method or mode, a target that is no share, a limit on cycles without hardware.
         DataError
             A target out of reach, or foreign statistics, texts or journal.
         """
-        if method not in METHODS:
-            raise ConfigError(f"method must be one of {', '.join(METHODS)}, not {method!r}")
-        budget = self.budget(sparsity)
+        budget = self.check(method, sparsity, mode=mode, max_cycles=max_cycles)
         if method == "flow-x":
             return self._flow_x(budget, max_cycles, journal, progress)
-        if max_cycles is not None:
-            raise ConfigError(f"only flow-x takes a limit on cycles, not {method}")
         if method == "uniform":
             mixes = uniform_mixes(budget)
             chosen = min(mixes, key=self.loss) if len(mixes) > 1 else mixes[0]
@@ -192,7 +224,8 @@ class Selector:
                    for name, (o, k) in self.shapes.items())
 
     def _statistic(self, name: str) -> np.ndarray:
-        return np.array([getattr(entry, name) for entry in self.outliers])
+        return np.array([np.nan if entry is None else getattr(entry, name)
+                         for entry in self.outliers])
 
     def _shared(self, selection: Selection) -> Selection:
         """Return the selection with the masks' granularity in its plan."""
@@ -202,12 +235,7 @@ class Selector:
 
     def _flow_x(self, budget: Budget, max_cycles: float | None, journal: Path | None,
                 progress: Callable[[int, int], None] | None) -> Selection:
-        limits = []
-        if max_cycles is not None:
-            if self.config is None:
-                raise ConfigError("a limit on cycles needs a hardware configuration")
-            use = plan_cycles(self.config, self.shapes.values(), budget.candidates, self.tokens)
-            limits.append(Limit(use, high=max_cycles))
+        limits = self._limits(budget, max_cycles)
         starts = self._starts(budget, limits)
         about = repr((self.model.digest, list(self.texts), budget.candidates, budget.target,
                       budget.exclude, self.sharing, max_cycles, self.grams is not None,
@@ -217,17 +245,28 @@ class Selector:
                       progress=progress)
         return self._shared(made)
 
-    def _starts(self, budget: Budget, limits: Sequence[Limit]) -> list[Selection]:
-        """Return the plans of the other methods, and one of even density within the limits."""
+    def _limits(self, budget: Budget, max_cycles: float | None) -> list[Limit]:
+        if max_cycles is None or self.config is None:
+            return []
+        use = plan_cycles(self.config, self.shapes.values(), budget.candidates, self.tokens)
+        return [Limit(use, high=max_cycles)]
+
+    def _even(self, budget: Budget, limits: Sequence[Limit]) -> Selection:
+        """Return the plan of even density within the limits."""
         even = (1 - np.array([p.density for p in budget.candidates])) ** 2
         choice = budget.solve(budget.share[:, None] * even[None, :], limits)
         if choice is None:
             raise DataError(f"no plan prunes {budget.target:.4g} of the weights within "
                             f"{limits[0].high:.6g} cycles")
-        starts = [budget.selection(choice, "even")]
+        return budget.selection(choice, "even")
+
+    def _starts(self, budget: Budget, limits: Sequence[Limit]) -> list[Selection]:
+        """Return the plans of the other methods, and one of even density within the limits."""
+        starts = [self._even(budget, limits)]
         presence = self._statistic("presence")
         if not limits:
-            starts += uniform_mixes(budget)
+            with suppress(DataError):  # no single M reaches the target; other starts do
+                starts += uniform_mixes(budget)
             starts.append(flow(budget, presence, self._statistic("locality")))
             if len({p.m for p in budget.candidates if p.m > 1}) == 1:
                 starts.append(owl(budget, presence))

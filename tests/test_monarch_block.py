@@ -7,8 +7,6 @@ import torch
 import cimforge as cf
 from cimforge_sw.sentences import calibration_sentences
 
-pytestmark = pytest.mark.verilator
-
 _BLOCK = "encoder.layer.5.*"
 _TOKENS = 2
 
@@ -25,19 +23,18 @@ def monarch():
     return quantized, groups, {name: x[:_TOKENS] for name, x in inputs.items()}
 
 
-@pytest.mark.parametrize("design", ["analog/minilm"])
-@pytest.mark.parametrize("mapping", ["dense", "hybrid"])
-def test_every_layer_is_exact(simulate, config, design, monarch, mapping):
-    """Rectangles as they are, six layers in four programs: RTL = golden = torch integers."""
+@pytest.mark.verilator
+def test_every_layer_is_exact_on_the_rtl(monarch):
+    """Rectangles as they are, six layers in four programs, two mappings: RTL = torch integers."""
     quantized, groups, inputs = monarch
-    programs = cf.deploy(quantized, config, [_BLOCK], mapping=mapping, tokens=_TOKENS,
-                         shared=groups)
-    assert [len(program.names) for program in programs] == [3, 1, 1, 1]
-    results = simulate([cf.analog_vectors(program, inputs[program.names[0]])
-                        for program in programs])
-    for program, result in zip(programs, results, strict=True):
-        assert not result.counters["saturations"]
-        for name, out in zip(program.names, program.results(result.results), strict=True):
+    tile = cf.load_analog_config("minilm")
+    programs = [program for mapping in ("dense", "hybrid") for program in cf.deploy(
+        quantized, tile, [_BLOCK], mapping=mapping, tokens=_TOKENS, shared=groups)]
+    assert [len(program.names) for program in programs] == 2 * [3, 1, 1, 1]
+    for result in cf.simulate_analog(programs, inputs, backend="cocotb"):
+        assert result.cycles_counted == result.cycles_predicted
+        assert (result.saturations, result.illegal) == (0, -1)
+        for name, out in result.y.items():
             exact = quantized.layers[name][0].int_product(torch.from_numpy(inputs[name]))
             assert np.abs(out).max() > 1000
             np.testing.assert_array_equal(out, exact.numpy())
