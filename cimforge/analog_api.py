@@ -1,9 +1,9 @@
 """What users call for the analog tile: programs, run in NumPy or on the RTL."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -101,9 +101,10 @@ def simulate_analog(programs: Sequence[AnalogProgram], inputs: Mapping[str, np.n
         As from `capture_inputs`; of a fused layer's parts ``name[n]`` that of ``name``.
     backend : str
         ``"golden"``: NumPy, compared with nothing. ``"cocotb"``: the RTL on Verilator; every
-        result, counter and flag is compared with the golden model.
+        result, counter and flag is compared with the golden model. ``"batch"``: the same on a
+        verilated library, without Python per cycle and on all cores.
     stalls, seed : float, int
-        ``cocotb``: probability that a stream waits in a cycle, and the seed of the waiting.
+        ``cocotb``, ``batch``: probability that a stream waits in a cycle, and seed of the waiting.
 
     Raises
     ------
@@ -122,10 +123,12 @@ def simulate_analog(programs: Sequence[AnalogProgram], inputs: Mapping[str, np.n
     sets = [analog_vectors(program, _input(program, inputs)) for program in programs]
     expected = [made.expected() for made in sets]
     counters = [answer.counters for answer in expected]
-    if backend == "cocotb":
+    if backend != "golden":
         from cimforge_hw.emit import emit_analog_tile
-        from cimforge_verif.sim.analog import simulate_analog as run
+        from cimforge_verif.batch.analog import batch_analog
+        from cimforge_verif.sim.analog import simulate_analog as cocotb_analog
 
+        run: Callable[..., Any] = batch_analog if backend == "batch" else cocotb_analog
         config = programs[0].config
         counters = [result.counters for result in run(
             config, {"analog_tile.v": emit_analog_tile(config).verilog}, sets, stalls=stalls,
@@ -134,7 +137,7 @@ def simulate_analog(programs: Sequence[AnalogProgram], inputs: Mapping[str, np.n
         names=program.names, mapping=program.mapping, backend=backend,
         y=dict(zip(program.names, program.results(answer.results), strict=True)),
         cycles_predicted=answer.counters["cycles"], cycles_run=cycles(program.config, program.run),
-        cycles_counted=counted["cycles"] if backend == "cocotb" else None,
+        cycles_counted=counted["cycles"] if backend != "golden" else None,
         saturations=answer.counters["saturations"], illegal=answer.illegal, counters=counted)
         for program, answer, counted in zip(programs, expected, counters, strict=True)]
 

@@ -286,9 +286,10 @@ def simulate_many(program: Program, inputs: Mapping[str, np.ndarray], *, backend
         As for :func:`vectors`.
     backend : str
         ``"golden"``: the program replayed in NumPy, and compared with nothing. ``"cocotb"``: the
-        RTL on Verilator, every result and counter compared with the replay.
+        RTL on Verilator under cocotb, every result and counter compared with the replay.
+        ``"batch"``: the same on a verilated library, without Python per cycle and on all cores.
     stalls, seed : float, int
-        ``cocotb``: probability that a stream waits in a cycle, and the seed of the waiting.
+        ``cocotb``, ``batch``: probability that a stream waits in a cycle, and seed of the waiting.
     progress : callable, optional
         Called with (done, all, name of the layer); ``cocotb``: in result beats, else in layers.
 
@@ -314,21 +315,36 @@ def simulate_many(program: Program, inputs: Mapping[str, np.ndarray], *, backend
         if progress is not None and backend == "golden":
             progress(len(sets), len(inputs), name)
     counters = [made.counters for made in sets]
-    if backend == "cocotb":
-        from cimforge.report.progress import over_layers
+    if backend != "golden":
         from cimforge_hw.emit import emit_tile
-        from cimforge_verif.sim.layers import simulate_layers
 
-        rtl = {"dcim_tile.v": emit_tile(program.config).verilog}
-        beats = {made.layer: len(made.results) for made in sets}
-        results = simulate_layers(program.config, rtl, sets, stalls=stalls, seed=seed,
-                                  progress=progress and over_layers(beats, progress))
-        counters = [result.counters for result in results]
+        counters = _on_rtl(backend, {"dcim_tile.v": emit_tile(program.config).verilog}, sets,
+                           {"stalls": stalls, "seed": seed}, progress)
     return {name: SimulationResult(
         layer=name, backend=backend, y=made.y, counters=counted,
         cycles_predicted=made.counters["cycles"],
-        cycles_counted=counted["cycles"] if backend == "cocotb" else None)
+        cycles_counted=counted["cycles"] if backend != "golden" else None)
         for name, made, counted in zip(inputs, sets, counters, strict=True)}
+
+
+def _on_rtl(backend: str, rtl: dict[str, str], sets: "list[VectorSet]", options: dict[str, Any],
+            progress: Callable[[int, int, str], None] | None) -> list[dict[str, int]]:
+    """Return the counters of every layer; results are compared on the way."""
+    from cimforge.report.progress import over_layers, over_names
+    from cimforge_verif.batch.layers import batch_layers
+    from cimforge_verif.sim.layers import simulate_layers
+
+    config = sets[0].config if sets else None
+    if config is None:
+        return []
+    if backend == "batch":
+        results = batch_layers(config, rtl, sets, progress=over_names(len(sets), progress),
+                               **options)
+    else:
+        beats = {made.layer: len(made.results) for made in sets}
+        results = simulate_layers(config, rtl, sets, **options,
+                                  progress=progress and over_layers(beats, progress))
+    return [result.counters for result in results]
 
 
 @checked

@@ -13,7 +13,7 @@ from cimforge.spec.errors import ConfigError, DataError
 
 __all__ = ["BACKENDS", "check_run", "checked"]
 
-BACKENDS = ("golden", "cocotb")
+BACKENDS = ("golden", "cocotb", "batch")
 
 _Function = TypeVar("_Function", bound=Callable)
 
@@ -81,6 +81,6 @@ def check_run(backend: object, stalls: Any, seed: Any) -> None:
         raise ConfigError(f"stalls must be a probability from 0 to below 1, not {stalls!r}")
     if stalls and backend == "golden":
         raise ConfigError(f"stalls must be 0 with backend 'golden', which has no streams that "
-                          f"wait, not {stalls!r}; backend 'cocotb' has")
+                          f"wait, not {stalls!r}; 'cocotb' and 'batch' have")
     if not isinstance(seed, (int, np.integer)) or seed < 0:
         raise ConfigError(f"seed must be an integer of at least 0, not {seed!r}")

@@ -110,10 +110,10 @@ def compile(model: Annotated[str, typer.Argument(help="Checkpoint folder, hub id
 def sim(program: Annotated[Path, typer.Argument(help="Folder written by compile.")],
         layer: Annotated[str, typer.Option(help="Glob of layer names.")] = "*",
         backend: Annotated[str, typer.Option(
-            help="golden: replay only; cocotb: RTL, every result compared with the "
-                 "replay.")] = "golden",
+            help="golden: replay only; cocotb or batch: RTL, every result compared with the "
+                 "replay; batch is the fast one.")] = "golden",
         stalls: Annotated[float, typer.Option(
-            help="cocotb: probability that a stream waits, below 1.")] = 0.0,
+            help="On the RTL: probability that a stream waits, below 1.")] = 0.0,
         seed: Annotated[int, typer.Option(min=0, help="Of random inputs and stalls.")] = 0) -> None:
     """Run layers on random inputs: replayed, or on the RTL and compared with the replay."""
     import cimforge as cf

@@ -44,8 +44,8 @@ def analog(model: _Model,
            tokens: Annotated[int, typer.Option(min=1, help="Vectors to run.")] = 4,
            bits: Annotated[int, typer.Option(min=0, help="ADC bits; 0: lossless.")] = 0,
            backend: Annotated[str, typer.Option(
-               help="golden: NumPy; cocotb: RTL, compared with it.")] = "golden",
-           stalls: Annotated[float, typer.Option(help="cocotb: probability of a wait.")] = 0.0,
+               help="golden: NumPy; cocotb or batch: RTL, compared with it.")] = "golden",
+           stalls: Annotated[float, typer.Option(help="On the RTL: probability of a wait.")] = 0.0,
            seed: Annotated[int, typer.Option(min=0, help="Of the stalls.")] = 0,
            calib: _Calib = None,
            out: Annotated[Path | None, typer.Option(

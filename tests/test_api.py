@@ -79,8 +79,8 @@ def test_unknown_layer_and_backend(program):
     x = np.zeros((2, 16), np.int8)
     with pytest.raises(ValueError, match=r"no layer named 'fx'; its layers are fc"):
         cf.simulate(program, layer="fx", inputs=x)
-    with pytest.raises(ValueError, match=r"backend must be one of golden, cocotb, not 'batch'"):
-        cf.simulate(program, layer="fc", inputs=x, backend="batch")
+    with pytest.raises(ValueError, match="one of golden, cocotb, batch, not 'fpga'"):
+        cf.simulate(program, layer="fc", inputs=x, backend="fpga")
 
 
 def test_pattern_that_the_weights_break():

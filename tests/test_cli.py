@@ -96,7 +96,7 @@ def test_program_with_a_flipped_byte(program):
 
 def test_unknown_backend_and_layer(program):
     refused(cimforge("sim", program, "--backend", "fpga"),
-            r"backend must be one of golden, cocotb, not 'fpga'")
+            r"backend must be one of golden, cocotb, batch, not 'fpga'")
     refused(cimforge("sim", program, "--layer", "conv*"), r"no layer matches 'conv\*'")
 
 

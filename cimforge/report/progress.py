@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from threading import Lock
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as RichProgress
 
-__all__ = ["Bar", "Progress", "over_layers", "progress"]
+__all__ = ["Bar", "Progress", "over_layers", "over_names", "progress"]
 
 
 class Bar:
@@ -75,4 +76,27 @@ def over_layers(beats: Mapping[str, int],
     def call(layer: str, done: int, _of_layer: int) -> None:
         before = sum(beats[name] for name in names[:names.index(layer)])
         report(before + done, total, layer)
+    return call
+
+
+def over_names(total: int, report: Callable[[int, int, str], object] | None
+               ) -> Callable[[str], None]:
+    """Return what a simulation of several layers at once calls back with, by name.
+
+    Parameters
+    ----------
+    total : int
+        Layers.
+    report : callable, optional
+        Called with (layers done, all layers, name of the layer).
+    """
+    done = 0
+    lock = Lock()  # several threads end layers
+
+    def call(layer: str) -> None:
+        nonlocal done
+        with lock:
+            done += 1
+            if report is not None:
+                report(done, total, layer)
     return call

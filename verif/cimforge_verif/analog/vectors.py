@@ -70,6 +70,11 @@ class AnalogVectors:
                 for name, beats in (("commands", self.words), ("weights", self.weights),
                                     ("acts", self.acts))}
 
+    def streams_as_bytes(self) -> dict[str, np.ndarray]:
+        """Return every input stream: uint8, shape (beats, bytes), least significant byte first."""
+        return {"commands": self.words, "weights": self.weights.view(np.uint8),
+                "acts": self.acts.view(np.uint8)}
+
     def expected(self) -> Expected:
         """Run the golden model.
 

@@ -6,21 +6,19 @@ The counterpart of :mod:`cimforge_verif.sim.layers`: same vectors, same checks, 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
-
-from cimforge.spec.bits import bits_of, bytes_of, signed_of
 from cimforge.spec.commands import ErrorCode, Opcode
 from cimforge.spec.config import DcimConfig
 from cimforge.spec.errors import DataError
 from cimforge_verif.batch.library import Outcome, Status, Tile
+from cimforge_verif.batch.payloads import differs, lanes_of, payloads
 from cimforge_verif.batch.programs import Program, explain, run_programs
-from cimforge_verif.compare import Mismatch, assert_equal
+from cimforge_verif.compare import Mismatch
 from cimforge_verif.sim.build import BUILDS
 from cimforge_verif.sim.jobs import COUNTERS, LayerResult, counter_errors
 from cimforge_verif.sim.layers import TOP, cycle_limit, rates_of
 from cimforge_verif.vectors import VectorSet
 
-__all__ = ["batch_layers", "lanes_of", "payloads"]
+__all__ = ["batch_layers"]
 
 
 def batch_layers(config: DcimConfig, rtl: Sequence[Path] | Mapping[str, str],
@@ -56,7 +54,7 @@ def batch_layers(config: DcimConfig, rtl: Sequence[Path] | Mapping[str, str],
         got = lanes_of(outcome.results, config.out_port, config.acc_bits)
         place = f"layer {vectors.layer}, cycle {outcome.cycles}"
         if outcome.status is Status.DIFFERS:
-            raise _differs(place, got, outcome, vectors)
+            raise differs(place, got, vectors.results, vectors.last)
         wrong = explain(outcome, program, lambda: (
             f"{ErrorCode(tile.peek('error')).name} for command {tile.peek('error_position')}"))
         counted = {name: tile.peek(f"counters__{name}") for name in COUNTERS}
@@ -72,39 +70,3 @@ def batch_layers(config: DcimConfig, rtl: Sequence[Path] | Mapping[str, str],
     run_programs(rtl, top, programs, check, rates=rates, seed=seed, workers=workers, root=root,
                  done=progress)
     return [found[index] for index in range(len(layers))]
-
-
-def _differs(place: str, got: np.ndarray, outcome: Outcome, vectors: VectorSet) -> Mismatch:
-    beat = len(got) - 1
-    name = f"result beat {beat} of {len(vectors.results)}"
-    try:
-        assert_equal(name, got[beat], vectors.results[beat], ("lane",))
-    except Mismatch as error:
-        return Mismatch(f"{place}: {error}")
-    flag = int(vectors.last[beat])
-    return Mismatch(f"{place}: {name}: expected the flag last = {flag}, got {1 - flag}")
-
-
-def payloads(results: np.ndarray, last: np.ndarray, acc_bits: int) -> np.ndarray:
-    """Return result beats as the stream carries them: uint8, shape (beats, bytes).
-
-    Parameters
-    ----------
-    results : ndarray of int64, shape (beats, lanes)
-    last : ndarray of uint8, shape (beats,)
-    acc_bits : int
-        Bits per lane.
-    """
-    if acc_bits == 32:
-        lanes = np.ascontiguousarray(results.astype("<i4")).view(np.uint8)
-        return np.concatenate([lanes.reshape(len(results), -1), last[:, None]], axis=1)
-    bits = bits_of(results, acc_bits).reshape(len(results), -1)
-    return bytes_of(np.concatenate([bits, last[:, None]], axis=1))
-
-
-def lanes_of(beats: np.ndarray, lanes: int, acc_bits: int) -> np.ndarray:
-    """Inverse of :func:`payloads`, without the flags: int64, shape (beats, lanes)."""
-    if acc_bits == 32:
-        return np.ascontiguousarray(beats[:, :4 * lanes]).view("<i4").astype(np.int64)
-    bits = np.unpackbits(beats, axis=1, bitorder="little", count=lanes * acc_bits)
-    return signed_of(bits.reshape(len(beats), lanes, acc_bits))

@@ -126,13 +126,12 @@ def _random_mask(seed: str, probability: float, cycles: int) -> np.ndarray:
 
 def explain(outcome: Outcome, program: Program, error: Callable[[], str]) -> str | None:
     """Return what is wrong with an outcome in words; None for nothing but a wrong result beat."""
-    of = f"of {len(program.results)}"
+    came, all_ = len(outcome.results), len(program.results)
     if outcome.status is Status.HUNG:
         sent = ", ".join(f"{outcome.sent[name]} of {len(program.streams[name])} {name}"
                          for name in INPUTS)
-        return (f"not done after {outcome.cycles} cycles: {len(outcome.results)} {of} result beats "
-                f"came, {sent} were taken")
-    return {Status.SURPLUS: f"surplus result beat after all {len(program.results)} expected ones",
-            Status.PROTOCOL: f"results: valid was dropped before beat {len(outcome.results)} {of} "
-                             f"was taken",
+        return (f"not done after {outcome.cycles} cycles: {came} of {all_} result beats came, "
+                f"{sent} were taken")
+    return {Status.SURPLUS: f"surplus result beat {came} after all {all_} expected ones",
+            Status.PROTOCOL: f"results: valid was dropped before beat {came} was taken",
             Status.ERROR: f"the tile reports {error()}"}.get(outcome.status)

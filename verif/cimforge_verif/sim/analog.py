@@ -15,7 +15,8 @@ from cimforge_verif.sim.build import BUILDS, build
 from cimforge_verif.sim.layers import rates_of
 from cimforge_verif.sim.run import run
 
-__all__ = ["ANALOG_COUNTERS", "JOB_VARIABLE", "AnalogJob", "AnalogResult", "simulate_analog"]
+__all__ = ["ANALOG_COUNTERS", "JOB_VARIABLE", "AnalogJob", "AnalogResult", "cycle_limit",
+           "simulate_analog"]
 
 #: Environment variable with the path of the job's JSON file.
 JOB_VARIABLE = "CIMFORGE_ANALOG_JOB"
@@ -114,7 +115,7 @@ def simulate_analog(config: AnalogConfig, rtl: Sequence[Path] | Mapping[str, str
                             f"{program.config.digest}, not {config.digest}")
     rates = rates_of(stalls)
     wanted = [program.expected() for program in programs]
-    limits = [_limit(program, expected, max(rates.values()))
+    limits = [cycle_limit(program, expected, max(rates.values()))
               for program, expected in zip(programs, wanted, strict=True)]
     folder = build(rtl, top, root=root)
     with tempfile.TemporaryDirectory(prefix="analog-", dir=folder) as scratch:
@@ -131,7 +132,8 @@ def simulate_analog(config: AnalogConfig, rtl: Sequence[Path] | Mapping[str, str
         return [_result(job, i) for i in range(len(programs))]
 
 
-def _limit(program: AnalogVectors, expected: Expected, stall: float) -> int:
+def cycle_limit(program: AnalogVectors, expected: Expected, stall: float) -> int:
+    """Return the cycles after which a program counts as hung; ``stall``: the largest rate."""
     beats = sum(map(len, (program.words, program.weights, program.acts, expected.results)))
     return 1000 + 2 * int(expected.counters["cycles"] + (2 * beats / (1 - stall) if stall else 0))
 

@@ -178,7 +178,7 @@ def build_once(folder: Path, record: dict, compile: Callable[[], object],
 def _finished(folder: Path, whole: Callable[[dict], bool]) -> bool:
     try:
         return whole(json.loads((folder / STAMP).read_text(encoding="utf-8")))
-    except (OSError, ValueError):  # no stamp, or half of one
+    except (OSError, ValueError, KeyError, TypeError):  # no stamp, half of one, another one
         return False
 
 
