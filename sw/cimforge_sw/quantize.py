@@ -1,7 +1,7 @@
 """Quantization: symmetric integers per output channel, one activation scale per layer."""
 
 import copy
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any, Protocol, runtime_checkable
@@ -31,6 +31,8 @@ __all__ = ["IntegerModel", "QuantByWeight", "QuantLinear", "QuantizedLinear", "Q
            "capture_inputs", "quantize", "quantized_model", "requantize_params"]
 
 _ACC_MAX = (1 << 31) - 1
+#: Accumulators, int32 [T, O], of int8 [T, K] and a weight, int8 [O, K].
+Multiply = Callable[[Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,10 +104,14 @@ class QuantLinear(nn.Module):
     ----------
     layer : QuantizedLinear
         Its arrays are shared, not copied.
+    multiply : callable
+        Returns the accumulators, int32 [T, O], of int8 [T, K] and the weight; here whatever
+        computes them may take part.
     """
 
-    def __init__(self, layer: QuantizedLinear):
+    def __init__(self, layer: QuantizedLinear, multiply: Multiply = int_product):
         super().__init__()
+        self.multiply = multiply
         self.largest = symmetric_max(layer.act_bits)
         self.register_buffer("weight", torch.from_numpy(layer.weight))
         self.register_buffer("act_scale", torch.tensor(layer.act_scale))
@@ -119,7 +125,7 @@ class QuantLinear(nn.Module):
     def product(self, x: Tensor) -> Tensor:
         """Return the layer's output [..., O] without its bias, of float32 [..., K]."""
         x_q = self.quantize_input(x).reshape(-1, x.shape[-1])
-        out = int_product(x_q, self.weight).float() * self.scale
+        out = self.multiply(x_q, self.weight).float() * self.scale
         return out.reshape(*x.shape[:-1], len(self.bias))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -144,13 +150,13 @@ class QuantByWeight(nn.Module):
 
     Parameters
     ----------
-    layer : QuantizedLinear
-        Its arrays are shared, not copied.
+    layer, multiply
+        As for `QuantLinear`.
     """
 
-    def __init__(self, layer: QuantizedLinear):
+    def __init__(self, layer: QuantizedLinear, multiply: Multiply = int_product):
         super().__init__()
-        self.linear = QuantLinear(layer)
+        self.linear = QuantLinear(layer, multiply)
 
     @property
     def weight(self) -> _LeftFactor:
@@ -174,9 +180,12 @@ class QuantizedModel:
     weight_bits: int
     act_bits: int
 
-    def as_model(self) -> Model:
-        """Return a model whose linear layers run on integers, for `evaluate`."""
-        return replace(self.pruned.model, module=quantized_model(self))
+    def as_model(self, multiply: Callable[[str], Multiply] = lambda name: int_product) -> Model:
+        """Return a model whose linear layers run on integers, for `evaluate`.
+
+        ``multiply`` gives each layer, by name, what computes its accumulators (`QuantLinear`).
+        """
+        return replace(self.pruned.model, module=quantized_model(self, multiply))
 
 
 def quantize(pruned: PrunedModel, stats: Stats, weight_bits: int = 8,
@@ -231,7 +240,8 @@ def _step(scale: Tensor) -> Tensor:
     return torch.where(scale > 0, scale, torch.ones_like(scale))
 
 
-def quantized_model(quantized: QuantizedModel) -> nn.Module:
+def quantized_model(quantized: QuantizedModel,
+                    multiply: Callable[[str], Multiply] = lambda name: int_product) -> nn.Module:
     """Return a copy of the module with integer layers in the place of the linear ones.
 
     Each is a `QuantLinear`, or a `QuantByWeight` where the model uses the weight without a call.
@@ -239,7 +249,7 @@ def quantized_model(quantized: QuantizedModel) -> nn.Module:
     module = copy.deepcopy(quantized.pruned.model.module)
     for name, layer in quantized.layers.items():
         kind = QuantByWeight if used_by_weight(module, name) else QuantLinear
-        replace_layer(module, name, kind(layer))
+        replace_layer(module, name, kind(layer, multiply(name)))
     return module
 
 

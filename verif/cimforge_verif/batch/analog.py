@@ -4,6 +4,7 @@ The counterpart of :mod:`cimforge_verif.sim.analog`: same programs, same checks,
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from cimforge.spec.analog.commands import AnalogError, AnalogOpcode
@@ -52,7 +53,7 @@ def batch_analog(config: AnalogConfig, rtl: Sequence[Path] | Mapping[str, str],
         for program, expected in zip(programs, wanted, strict=True)]
     found: dict[int, AnalogResult] = {}
 
-    def check(tile: Tile, outcome: Outcome, index: int) -> None:
+    def check(index: int, tile: Tile, outcome: Outcome) -> None:
         expected = wanted[index]
         got = lanes_of(outcome.results, config.port, config.acc_bits)
         place = f"{jobs[index].name} {index}, cycle {outcome.cycles}"
@@ -73,6 +74,7 @@ def batch_analog(config: AnalogConfig, rtl: Sequence[Path] | Mapping[str, str],
         found[index] = AnalogResult(results=got, counters=counted, simulated=outcome.cycles,
                                     seconds=outcome.seconds)
 
-    run_programs(rtl, top, jobs, check, rates=rates, seed=seed, workers=workers, root=root,
-                 done=progress)
+    order = sorted(range(len(jobs)), key=lambda index: -jobs[index].limit)
+    run_programs(rtl, top, ((jobs[n], partial(check, n)) for n in order), rates=rates,
+                 seed=seed, workers=workers, root=root, done=progress)
     return [found[index] for index in range(len(programs))]

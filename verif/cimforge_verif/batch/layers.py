@@ -3,7 +3,8 @@
 The counterpart of :mod:`cimforge_verif.sim.layers`: same vectors, same checks, same results.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from cimforge.spec.commands import ErrorCode, Opcode
@@ -11,14 +12,14 @@ from cimforge.spec.config import DcimConfig
 from cimforge.spec.errors import DataError
 from cimforge_verif.batch.library import Outcome, Status, Tile
 from cimforge_verif.batch.payloads import differs, lanes_of, payloads
-from cimforge_verif.batch.programs import Program, explain, run_programs
+from cimforge_verif.batch.programs import Check, Program, explain, run_programs
 from cimforge_verif.compare import Mismatch
 from cimforge_verif.sim.build import BUILDS
 from cimforge_verif.sim.jobs import COUNTERS, LayerResult, counter_errors
 from cimforge_verif.sim.layers import TOP, cycle_limit, rates_of
 from cimforge_verif.vectors import VectorSet
 
-__all__ = ["batch_layers"]
+__all__ = ["batch_layers", "run_layers"]
 
 
 def batch_layers(config: DcimConfig, rtl: Sequence[Path] | Mapping[str, str],
@@ -41,16 +42,43 @@ def batch_layers(config: DcimConfig, rtl: Sequence[Path] | Mapping[str, str],
         if vectors.config != config:
             raise DataError(f"{vectors.layer}: vectors made for configuration "
                             f"{vectors.config.digest}, not {config.digest}")
+    found: dict[int, LayerResult] = {}
+    order = sorted(range(len(layers)), key=lambda n: -layers[n].counters["cycles"])
+    run_layers(rtl, ((layers[n], partial(found.__setitem__, n)) for n in order), top=top,
+               stalls=stalls, seed=seed, counters=counters, workers=workers, root=root,
+               progress=progress)
+    return [found[index] for index in range(len(layers))]
+
+
+def run_layers(rtl: Sequence[Path] | Mapping[str, str],
+               work: Iterable[tuple[VectorSet, Callable[[LayerResult], object]]], *,
+               top: str = TOP, stalls: float | Mapping[str, float] = 0.0, seed: int = 0,
+               counters: bool = True, workers: int | None = None, root: Path = BUILDS,
+               progress: Callable[[str], None] = lambda name: None) -> None:
+    """Simulate layers as they come, few of them in memory at a time.
+
+    Parameters
+    ----------
+    rtl, top, stalls, seed, counters, workers, root, progress
+        As for :func:`batch_layers`, with its errors.
+    work : iterable of (VectorSet, callable)
+        What to run, all for one configuration, and who is given the result, on another thread.
+    """
     rates = rates_of(stalls)
     worst = max(rates.values())
-    programs = [Program(
-        name=vectors.layer, limit=cycle_limit(vectors, worst), end=Opcode.END,
-        streams={"commands": vectors.words, "weights": vectors.weights, "acts": vectors.acts},
-        results=payloads(vectors.results, vectors.last, config.acc_bits)) for vectors in layers]
-    found: dict[int, LayerResult] = {}
 
-    def check(tile: Tile, outcome: Outcome, index: int) -> None:
-        vectors, program = layers[index], programs[index]
+    def jobs() -> Iterator[tuple[Program, Check]]:
+        for vectors, take in work:
+            program = Program(
+                name=vectors.layer, limit=cycle_limit(vectors, worst), end=Opcode.END,
+                streams={"commands": vectors.words, "weights": vectors.weights,
+                         "acts": vectors.acts},
+                results=payloads(vectors.results, vectors.last, vectors.config.acc_bits))
+            yield program, partial(check, vectors, program, take)
+
+    def check(vectors: VectorSet, program: Program, take: Callable[[LayerResult], object],
+              tile: Tile, outcome: Outcome) -> None:
+        config = vectors.config
         got = lanes_of(outcome.results, config.out_port, config.acc_bits)
         place = f"layer {vectors.layer}, cycle {outcome.cycles}"
         if outcome.status is Status.DIFFERS:
@@ -63,10 +91,8 @@ def batch_layers(config: DcimConfig, rtl: Sequence[Path] | Mapping[str, str],
                 counted, {**vectors.counters, "stall": outcome.stall}, worst > 0))
         if wrong:
             raise Mismatch(f"{place}: {wrong}")
-        found[index] = LayerResult(name=vectors.layer, results=got, last=vectors.last,
-                                   counters=counted, simulated=outcome.cycles,
-                                   seconds=outcome.seconds)
+        take(LayerResult(name=vectors.layer, results=got, last=vectors.last, counters=counted,
+                         simulated=outcome.cycles, seconds=outcome.seconds))
 
-    run_programs(rtl, top, programs, check, rates=rates, seed=seed, workers=workers, root=root,
+    run_programs(rtl, top, jobs(), rates=rates, seed=seed, workers=workers, root=root,
                  done=progress)
-    return [found[index] for index in range(len(layers))]

@@ -2,11 +2,13 @@
 
 import os
 import random
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
+from threading import Semaphore
 
 import numpy as np
 
@@ -14,7 +16,7 @@ from cimforge_verif.batch.build import build_library
 from cimforge_verif.batch.library import INPUTS, Outcome, Status, Tile, TileLibrary
 from cimforge_verif.sim.build import BUILDS
 
-__all__ = ["Program", "explain", "run_programs", "stall_masks", "usable_cores"]
+__all__ = ["Check", "Program", "explain", "run_programs", "stall_masks", "usable_cores"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -41,23 +43,23 @@ class Program:
     end: int
 
 
-#: Called with the tile after a program, its outcome, and the program's position.
-Check = Callable[[Tile, Outcome, int], None]
+#: Called with the tile after a program, and its outcome; raises what is wrong.
+Check = Callable[[Tile, Outcome], None]
 
 
-def run_programs(rtl: Sequence[Path] | Mapping[str, str], top: str, programs: Sequence[Program],
-                 check: Check, *, rates: Mapping[str, float], seed: int, workers: int | None,
-                 watch: int = 64, compare: bool = True, root: Path = BUILDS,
+def run_programs(rtl: Sequence[Path] | Mapping[str, str], top: str,
+                 work: Iterable[tuple[Program, Check]], *, rates: Mapping[str, float], seed: int,
+                 workers: int | None, watch: int = 64, root: Path = BUILDS,
                  done: Callable[[str], None] = lambda name: None) -> None:
-    """Run programs, each from reset, longest first; the first failure stops the others.
+    """Run programs, each from reset; the first failure ends it.
 
     Parameters
     ----------
     rtl, top, root
         As for :func:`cimforge_verif.sim.build.build`.
-    programs : sequence of Program
-    check : callable
-        Reads what it wants and raises what is wrong; called on the thread of the tile.
+    work : iterable of (Program, Check)
+        Taken as tiles get free, so that a generator holds few programs at a time; it makes the next
+        one while tiles run. Checks are called on the thread of the tile.
     rates : mapping of stream to float
         Probability of a stall.
     seed : int
@@ -66,33 +68,37 @@ def run_programs(rtl: Sequence[Path] | Mapping[str, str], top: str, programs: Se
         Tiles at once; default: as many as cores.
     watch : int
         Cycles to look for surplus results.
-    compare : bool
-        Compare results in the library.
     done : callable
         Called with the name of each program that passed.
     """
     library = TileLibrary(build_library(rtl, top, root=root))
-    workers = max(1, min(workers or usable_cores(), len(programs)))
+    workers = max(1, workers or usable_cores())
+    free = Semaphore(2 * workers)  # one program runs on each tile, and one waits
     tiles: SimpleQueue[Tile] = SimpleQueue()
-    for _ in range(workers):
-        tiles.put(library.tile())
 
-    def run(index: int) -> None:
-        program, tile = programs[index], tiles.get()
+    def run(program: Program, check: Check) -> None:
         try:
-            outcome = tile.run(program.streams, program.results, limit=program.limit, watch=watch,
-                               stalls=stall_masks(rates, seed, program.limit + watch),
-                               end=program.end, compare=compare)
-            check(tile, outcome, index)
+            tile = tiles.get_nowait()
+        except Empty:
+            tile = library.tile()
+        try:
+            check(tile, tile.run(
+                program.streams, program.results, limit=program.limit, watch=watch,
+                stalls=stall_masks(rates, seed, program.limit + watch), end=program.end))
         finally:
             tiles.put(tile)
+            free.release()
         done(program.name)
 
-    order = sorted(range(len(programs)), key=lambda index: -programs[index].limit)
     with ThreadPoolExecutor(workers) as pool:
-        waiting = [pool.submit(run, index) for index in order]
+        running: deque[Future[None]] = deque()
         try:
-            for future in waiting:
+            for program, check in work:
+                free.acquire()
+                while running and running[0].done():
+                    running.popleft().result()
+                running.append(pool.submit(run, program, check))
+            for future in running:
                 future.result()
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
