@@ -116,6 +116,10 @@ def test_models_and_seeds_that_the_table_does_not_have_are_refused_at_once(measu
             (MODELS, (7,), "seed must be one of 0, 1, 2, not 7")):
         with pytest.raises(ConfigError, match=message):
             accuracy_run.run_accuracy(tmp_path, tmp_path / "cells", models, seeds)
+    (tmp_path / "file").write_text("")
+    for out, folder in (("file/below", "cells"), ("reports", "file/below")):
+        with pytest.raises(DataError, match=r"file/below: cannot be written: .* is a file"):
+            accuracy_run.run_accuracy(tmp_path / out, tmp_path / folder, MODELS, (0,))
     assert not measured.measured
 
 
@@ -157,11 +161,11 @@ def test_cells_of_another_model_are_measured_again_and_damaged_ones_are_named(me
 
 
 def test_a_damaged_cell_ends_a_run_before_its_report_is_written(measured, tmp_path):
-    """A file with the right digest alone used to end in a KeyError, hours later."""
-    path = Cell("all-MiniLM-L6-v2", "dense", 0.0, 0).path(tmp_path / "cells")
+    """The last of all cells, before the first is measured."""
+    path = list(cells(("all-MiniLM-L6-v2",), (0,)))[-1].path(tmp_path / "cells")
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps({"digest": "all-MiniLM-L6-v2-0", "score": 1, "score_int8": 1}))
-    with pytest.raises(DataError, match=r"dense-0-0\.json: .*no 'model'.*remove it"):
+    with pytest.raises(DataError, match=r"-0\.json: .*no 'model'.*remove it"):
         accuracy_run.run_accuracy(tmp_path, tmp_path / "cells", ("all-MiniLM-L6-v2",), (0,))
     assert not measured.measured
 
@@ -231,6 +235,17 @@ def test_the_page_says_what_its_text_repeats(measured, tmp_path):
         assert dense
     del report["held_out"]  # a report of before
     assert "repeat training files" not in accuracy_page(report)
+
+
+def test_the_page_says_which_plans_prune_more_than_was_asked_for(measured, tmp_path):
+    report = _records(measured, tmp_path)
+    assert "at most 0.1 percentage points more." in accuracy_page(report)
+    for record in report["records"]:
+        if (record["model"], record["method"], record["sparsity_target"]) == (
+                "all-MiniLM-L6-v2", "uniform", 0.6):
+            record["sparsity"] = 0.6042
+    page = accuracy_page(report)
+    assert page.count("force higher: uniform N:8 or best mix 60.42% for 60.0%.") == 1
 
 
 def test_updated_weights_have_verdicts_of_their_own(measured, tmp_path):
