@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from cimforge_sw.quantize import capture_inputs, quantize
     from cimforge_sw.selection import flow, flow_x
     from cimforge_sw.stream import stream_prune
+    from cimforge_sw.stream_select import stream_select
     from cimforge_sw.update import prune_with_update
     from cimforge_verif.vectors import VectorSet
 
@@ -62,8 +63,8 @@ __all__ = [
     "compile", "cosine_to", "d2s", "d2s_with_recovery", "estimate", "flow", "flow_x", "load_config",
     "load_model", "load_monarch", "load_packed", "load_program", "load_vectors", "monarch_cost",
     "prune", "prune_with_update", "quantize", "retarget", "save_monarch", "save_packed",
-    "save_program", "save_pruned", "simulate", "simulate_many", "stream_prune", "vectors",
-    "verilog",
+    "save_program", "save_pruned", "simulate", "simulate_many", "stream_prune", "stream_select",
+    "vectors", "verilog",
 ]
 
 BACKENDS = ("golden", "cocotb")
@@ -81,6 +82,7 @@ _SOFTWARE = {
     "save_monarch": "cimforge_sw.monarch.checkpoint",
     "prune_with_update": "cimforge_sw.update", "save_packed": "cimforge_sw.packed",
     "save_pruned": "cimforge_sw.packed", "stream_prune": "cimforge_sw.stream",
+    "stream_select": "cimforge_sw.stream_select",
     "quantize": "cimforge_sw.quantize", "retarget": "cimforge_sw.compile",
 }
 

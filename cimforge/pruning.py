@@ -2,15 +2,20 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cimforge as cf
 from cimforge.report.plots import plot_pareto, plot_plan
 from cimforge.report.progress import progress
 from cimforge.spec.errors import DataError
 from cimforge.spec.files import check_writable, write_atomic
+
+if TYPE_CHECKING:
+    from cimforge_sw.select import Selector
 
 __all__ = ["FRONT", "run_front", "run_prune"]
 
@@ -19,27 +24,35 @@ FRONT = (0.5, 0.5625, 0.625, 0.6875, 0.75)
 
 
 def _selector(bars, source: str, config_name: str, texts: Sequence[str], exclude: Sequence[str],
-              scored: int, update: bool = False):
-    """Load and calibrate; plans are scored on the first ``scored`` texts."""
+              scored: int, check: Callable[["Selector"], None], update: bool = False,
+              score: str = "wanda"):
+    """Load and calibrate; plans are scored on the first ``scored`` texts.
+
+    ``check`` sees the selector before calibration: what shapes alone can refuse is refused then.
+    """
+    from cimforge_sw.calibration import Stats
     from cimforge_sw.select import Selector
     from cimforge_sw.update import gram_matrices
 
     config = cf.load_config(config_name)
     with bars.task("load model", 1):
         model = cf.load_model(source)
+        selector = Selector(model, Stats({}, 0, 0), texts[:scored], config, exclude=exclude,
+                            score=score)
+        check(selector)
     with bars.task("calibrate", None) as bar:
         stats = cf.calibrate(model, texts, progress=bar.of)
     grams = None
     if update:
         with bars.task("Gram matrices", 1):
             grams = gram_matrices(model, texts)
-    return Selector(model, stats, texts[:scored], config, exclude=exclude, grams=grams)
+    return replace(selector, stats=stats, grams=grams)
 
 
 def run_prune(source: str, out: Path, texts: Sequence[str], *, method: str = "flow-x",
               sparsity: float = 0.5, mode: str = "balanced", config_name: str = "default",
               max_cycles: float | None = None, exclude: Sequence[str] = (), update: bool = False,
-              packed: bool = False, scored: int = 128) -> Path:
+              packed: bool = False, score: str = "wanda", scored: int = 128) -> Path:
     """Select a plan, prune by it, and write plan, picture, figures and checkpoint.
 
     Parameters
@@ -61,6 +74,8 @@ def run_prune(source: str, out: Path, texts: Sequence[str], *, method: str = "fl
         SparseGPT instead of Wanda: the weights that stay are updated, and FLOW-X chooses for that.
     packed : bool
         Write packed N:M safetensors instead of a dense checkpoint.
+    score : str
+        What masks keep: ``"wanda"`` or ``"magnitude"``; SparseGPT has its own.
     scored : int
         How many of the first texts plans are scored on.
 
@@ -68,26 +83,39 @@ def run_prune(source: str, out: Path, texts: Sequence[str], *, method: str = "fl
     -------
     Path
         The plan.
+
+    Raises
+    ------
+    ConfigError, DataError
+        As ``Selector.check``, `load_model` and `calibrate`; or ``out`` in use. Whatever arguments
+        or shapes show to be wrong is found before calibration.
     """
     from cimforge_sw.folders import check_new
     from cimforge_sw.packed import save_packed, save_pruned
+    from cimforge_sw.select import check_request, check_score
 
+    check_request(method, sparsity, mode, max_cycles)
+    check_score(score, update)
     check_writable(out)
     check_new(out / "checkpoint")
     journal = out / "search.journal"
     with progress() as bars:
-        selector = _selector(bars, source, config_name, texts, exclude, scored, update)
+        selector = _selector(
+            bars, source, config_name, texts, exclude, scored,
+            lambda early: early.check(method, sparsity, mode, max_cycles), update, score)
         with bars.task(f"select ({method})", None) as bar:
             chosen = selector.select(method, sparsity, mode=mode, max_cycles=max_cycles,
                                      journal=journal, progress=bar.of)
         with bars.task("prune", None) as bar:
             pruned = (cf.prune_with_update(selector.model, chosen.plan, texts, progress=bar.of)
-                      if update else cf.prune(selector.model, chosen.plan, selector.stats))
+                      if update else
+                      cf.prune(selector.model, chosen.plan, selector.stats, score))
         chosen.plan.save(out / "plan.yaml")
+        cycles = selector.cycles(chosen)
         figures: dict[str, Any] = {
-            "model": source, "method": method, "update": update, "target": sparsity,
-            "sparsity": pruned.sparsity, "excess": chosen.excess,
-            "cycles": selector.cycles(chosen), "tokens": selector.tokens,
+            "model": source, "method": method, "score": score, "update": update,
+            "target": sparsity, "sparsity": pruned.sparsity, "excess": chosen.excess,
+            "cycles": cycles if math.isfinite(cycles) else None, "tokens": selector.tokens,
             "loss": selector.loss(chosen), "details": chosen.details,
             "presence": [entry.presence for entry in selector.outliers],
             "locality": [entry.locality for entry in selector.outliers]}
@@ -114,9 +142,20 @@ def run_front(source: str, out: Path, texts: Sequence[str], *,
     -------
     Path
         The picture; ``pareto.json`` beside it has the points.
+
+    Raises
+    ------
+    ConfigError, DataError
+        As `run_prune`; fewer than two texts; or a layer that does not fit the hardware.
     """
     from cimforge_sw.objective import Objective
+    from cimforge_sw.select import check_request
 
+    for method in methods:
+        check_request(method, FRONT[0])
+    if len(texts) < 2:
+        raise DataError(f"a front needs at least 2 texts, to calibrate on one half and score plans "
+                        f"on the other, not {len(texts)}")
     check_writable(out)
     half = len(texts) // 2
     path = out / "pareto.json"
@@ -125,7 +164,7 @@ def run_front(source: str, out: Path, texts: Sequence[str], *,
     points = _points(path, about)
     done = {(point["method"], point["target"]) for point in points}
     with progress() as bars:
-        selector = _selector(bars, source, config_name, texts[:half], exclude, half)
+        selector = _selector(bars, source, config_name, texts[:half], exclude, half, _check_front)
         unseen = Objective(selector.model, texts[half:])
         for method in methods:
             for target in FRONT:
@@ -144,6 +183,21 @@ def run_front(source: str, out: Path, texts: Sequence[str], *,
                                     + "\n").encode())
                 journal.unlink(missing_ok=True)
     return plot_pareto(out / "pareto.svg", points, "loss to the dense model (lower is better)")
+
+
+def _check_front(selector: "Selector") -> None:
+    """Refuse a front with a target out of reach, or with cycles that there are not."""
+    from cimforge_sw.compile.cost import pattern_cycles
+
+    assert selector.config is not None
+    for target in FRONT:
+        selector.budget(target)
+    for name, (outputs, inputs) in selector.shapes.items():
+        cycles = [pattern_cycles(selector.config, outputs, inputs, option, selector.tokens)
+                  for option in selector.options]
+        if not all(map(math.isfinite, cycles)):
+            raise DataError(f"{name}: {inputs} inputs do not fit the hardware with every pattern, "
+                            "so that a front over cycles would have holes")
 
 
 def _points(path: Path, about: list[Any]) -> list[dict[str, Any]]:

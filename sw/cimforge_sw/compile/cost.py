@@ -29,8 +29,8 @@ def pattern_cycles(config: DcimConfig, outputs: int, inputs: int, pattern: NmPat
                    tokens: int) -> float:
     """Return the cycles that the compiler will need for a layer in the best grouping.
 
-    Infinite where the pattern does not fit the activation buffer. Weights that become zero when
-    they are quantized can make the layer faster than this.
+    Infinite where the pattern does not fit the activation buffer, or the inputs exceed ``max_k``.
+    Weights that become zero when they are quantized can make the layer faster than this.
 
     Parameters
     ----------
@@ -48,7 +48,8 @@ def pattern_cycles(config: DcimConfig, outputs: int, inputs: int, pattern: NmPat
                for mode in config.modes if NmPattern(mode.n, mode.m) in choices]
     return min((layer_cycles(config, outputs, inputs, tiling.mode.n, tokens, tiling.mode.group,
                              m=tiling.mode.m, passes=tiling.passes)
-                for tiling in tilings if tiling.fits), default=float("inf"))
+                for tiling in tilings if tiling.fits and inputs <= config.max_k),
+               default=float("inf"))
 
 
 def plan_cycles(config: DcimConfig, shapes: Iterable[tuple[int, int]],

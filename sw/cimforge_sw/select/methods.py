@@ -18,8 +18,9 @@ from cimforge_sw.layers import linear_layers, weight_matrix
 from cimforge_sw.models import Model
 from cimforge_sw.objective import Objective
 from cimforge_sw.outliers import OutlierStats, outlier_stats
+from cimforge_sw.prune import SCORES
 from cimforge_sw.select.budget import Budget, Selection
-from cimforge_sw.select.flow import PUBLISHED_CANDIDATES, flow, line_candidates
+from cimforge_sw.select.flow import MODES, PUBLISHED_CANDIDATES, flow, line_candidates
 from cimforge_sw.select.flow_x import flow_x
 from cimforge_sw.select.journal import Journal
 from cimforge_sw.select.knapsack import Limit
@@ -28,7 +29,7 @@ from cimforge_sw.select.uniform import uniform_mixes
 from cimforge_sw.tokens import Text
 from cimforge_sw.variants import Variants
 
-__all__ = ["METHODS", "Selector"]
+__all__ = ["METHODS", "Selector", "check_request", "check_score"]
 
 METHODS = ("uniform", "owl", "flow", "flow-x")
 
@@ -56,10 +57,16 @@ class Selector:
         Vectors per run of a layer, which cycles are counted for.
     grams : dict of str to Tensor, optional
         `gram_matrices` of the model: plans are scored with the weights that SparseGPT updates
-        (`prune_with_update`), not with Wanda's masks.
+        (`prune_with_update`), not with masks alone.
+    score : str
+        What masks keep, ``"wanda"`` or ``"magnitude"``; OWL and FLOW count Wanda's outliers anyway.
+    known : sequence of OutlierStats, optional
+        Of every layer, where they were counted elsewhere.
 
     Raises
     ------
+    ConfigError
+        Another score, or Gram matrices with a score other than Wanda's.
     DataError
         A glob of ``exclude`` that matches no layer.
     """
@@ -72,8 +79,11 @@ class Selector:
     exclude: Sequence[str] = ()
     tokens: int = 16
     grams: Mapping[str, Tensor] | None = None
+    score: str = "wanda"
+    known: Sequence[OutlierStats] | None = None
 
     def __post_init__(self):
+        check_score(self.score, self.grams is not None)
         for glob in self.exclude:
             if not any(fnmatchcase(name, glob) for name in self.shapes):
                 raise DataError(f"{glob!r} matches none of {len(self.shapes)} layers")
@@ -108,6 +118,8 @@ class Selector:
     @cached_property
     def outliers(self) -> list[OutlierStats]:
         """O and D of every layer."""
+        if self.known is not None:
+            return list(self.known)
         found = []
         for name, layer in linear_layers(self.model.module).items():
             if name not in self.stats.layers:
@@ -121,7 +133,8 @@ class Selector:
     @cached_property
     def variants(self) -> Variants:
         """The working copy on which plans are tried."""
-        return Variants(self.model, self.stats, *self.sharing, grams=self.grams)
+        return Variants(self.model, self.stats, *self.sharing, grams=self.grams,
+                        score=self.score)
 
     @cached_property
     def objective(self) -> Objective:
@@ -138,6 +151,23 @@ class Selector:
         """Return a plan's loss on the calibration text."""
         self.variants.apply(selection.plan.resolve(self.shapes))
         return self.objective.loss(self.variants.model.module)
+
+    def check(self, method: str, sparsity: float, mode: str = "balanced",
+              max_cycles: float | None = None) -> None:
+        """Refuse what `select` cannot do, from the layers' shapes alone.
+
+        Raises
+        ------
+        ConfigError
+            Unknown method or mode; a mode for another method than FLOW; a limit on cycles for
+            another than FLOW-X, or without hardware.
+        DataError
+            A target out of reach, alone or within the limit on cycles.
+        """
+        check_request(method, sparsity, mode, max_cycles)
+        budget = self.budget(sparsity)
+        if max_cycles is not None:
+            self._even(budget, self._limits(budget, max_cycles))
 
     def select(self, method: str, sparsity: float, *, mode: str = "balanced",
                max_cycles: float | None = None, journal: Path | None = None,
@@ -163,17 +193,14 @@ class Selector:
         Raises
         ------
         ConfigError
-            Unknown method or mode, or a limit on cycles without hardware.
+            As `check`.
         DataError
-            A target out of reach, or foreign statistics, texts or journal.
+            As `check`; or foreign statistics, texts or journal.
         """
-        if method not in METHODS:
-            raise ConfigError(f"method must be one of {', '.join(METHODS)}, not {method!r}")
+        self.check(method, sparsity, mode, max_cycles)
         budget = self.budget(sparsity)
         if method == "flow-x":
             return self._flow_x(budget, max_cycles, journal, progress)
-        if max_cycles is not None:
-            raise ConfigError(f"only flow-x takes a limit on cycles, not {method}")
         if method == "uniform":
             mixes = uniform_mixes(budget)
             chosen = min(mixes, key=self.loss) if len(mixes) > 1 else mixes[0]
@@ -181,10 +208,13 @@ class Selector:
             chosen = owl(budget, self._statistic("presence"))
         else:
             chosen = flow(budget, self._statistic("presence"), self._statistic("locality"), mode)
-        return self._shared(chosen)
+        return self.shared(chosen)
 
     def cycles(self, selection: Selection) -> float:
-        """Return the cycles that a plan's layers take on the hardware, ``tokens`` vectors each."""
+        """Return the cycles that a plan's layers take on the hardware, ``tokens`` vectors each.
+
+        Infinite where one of them does not fit it.
+        """
         if self.config is None:
             raise ConfigError("cycles need a hardware configuration")
         patterns = selection.plan.resolve(self.shapes)
@@ -194,37 +224,49 @@ class Selector:
     def _statistic(self, name: str) -> np.ndarray:
         return np.array([getattr(entry, name) for entry in self.outliers])
 
-    def _shared(self, selection: Selection) -> Selection:
+    def shared(self, selection: Selection) -> Selection:
         """Return the selection with the masks' granularity in its plan."""
         granularity, tile_cols = self.sharing
         plan = replace(selection.plan, granularity=granularity, tile_cols=tile_cols)
         return replace(selection, plan=plan)
 
+    def _limits(self, budget: Budget, max_cycles: float | None) -> list[Limit]:
+        if max_cycles is None:
+            return []
+        if self.config is None:
+            raise ConfigError("a limit on cycles needs a hardware configuration")
+        use = plan_cycles(self.config, self.shapes.values(), budget.candidates, self.tokens)
+        for name, cycles in zip(self.shapes, use, strict=True):
+            if not np.isfinite(cycles).any():
+                raise DataError(f"{name}: no pattern of it fits the hardware, so its cycles cannot "
+                                "be limited")
+        return [Limit(use, high=max_cycles)]
+
     def _flow_x(self, budget: Budget, max_cycles: float | None, journal: Path | None,
                 progress: Callable[[int, int], None] | None) -> Selection:
-        limits = []
-        if max_cycles is not None:
-            if self.config is None:
-                raise ConfigError("a limit on cycles needs a hardware configuration")
-            use = plan_cycles(self.config, self.shapes.values(), budget.candidates, self.tokens)
-            limits.append(Limit(use, high=max_cycles))
+        limits = self._limits(budget, max_cycles)
         starts = self._starts(budget, limits)
         about = repr((self.model.digest, list(self.texts), budget.candidates, budget.target,
                       budget.exclude, self.sharing, max_cycles, self.grams is not None,
-                      [float(entry.norm.double().sum()) for entry in self.stats.layers.values()]))
+                      [float(entry.norm.double().sum()) for entry in self.stats.layers.values()],
+                      *([self.score] if self.score != "wanda" else [])))
         book = Journal(journal, about)
         made = flow_x(budget, self.variants, self.objective, starts, limits=limits, journal=book,
                       progress=progress)
-        return self._shared(made)
+        return self.shared(made)
 
-    def _starts(self, budget: Budget, limits: Sequence[Limit]) -> list[Selection]:
-        """Return the plans of the other methods, and one of even density within the limits."""
+    def _even(self, budget: Budget, limits: Sequence[Limit]) -> Selection:
+        """Return the plan of even density within the limits."""
         even = (1 - np.array([p.density for p in budget.candidates])) ** 2
         choice = budget.solve(budget.share[:, None] * even[None, :], limits)
         if choice is None:
             raise DataError(f"no plan prunes {budget.target:.4g} of the weights within "
                             f"{limits[0].high:.6g} cycles")
-        starts = [budget.selection(choice, "even")]
+        return budget.selection(choice, "even")
+
+    def _starts(self, budget: Budget, limits: Sequence[Limit]) -> list[Selection]:
+        """Return the plans of the other methods, and one of even density within the limits."""
+        starts = [self._even(budget, limits)]
         presence = self._statistic("presence")
         if not limits:
             starts += uniform_mixes(budget)
@@ -233,3 +275,27 @@ class Selector:
                 starts.append(owl(budget, presence))
         return starts
 
+
+def check_score(score: str, update: bool = False) -> None:
+    """Refuse a score that masks cannot have, or that SparseGPT's update would not use."""
+    if score not in SCORES:
+        raise ConfigError(f"score must be one of {', '.join(SCORES)}, not {score!r}")
+    if update and score != "wanda":
+        raise ConfigError(f"SparseGPT's update has a score of its own, not {score}")
+
+
+def check_request(method: str, sparsity: float, mode: str = "balanced",
+                  max_cycles: float | None = None) -> None:
+    """Refuse what no model and no hardware could make right; the errors of `Selector.check`."""
+    if method not in METHODS:
+        raise ConfigError(f"method must be one of {', '.join(METHODS)}, not {method!r}")
+    if not 0 <= sparsity < 1:
+        raise ConfigError(f"the sparsity target must be in 0 .. 1, not {sparsity!r}")
+    if mode not in MODES:
+        raise ConfigError(f"mode must be one of {', '.join(MODES)}, not {mode!r}")
+    if mode != "balanced" and method != "flow":
+        raise ConfigError(f"only flow takes a mode, not {method}")
+    if max_cycles is not None and method != "flow-x":
+        raise ConfigError(f"only flow-x takes a limit on cycles, not {method}")
+    if max_cycles is not None and not max_cycles > 0:
+        raise ConfigError(f"the limit on cycles must be above 0, not {max_cycles!r}")
