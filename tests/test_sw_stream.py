@@ -110,6 +110,15 @@ def test_magnitude_runs_no_block_where_there_is_no_text(tmp_path, monkeypatch):
         stream_prune(source, PLAN, None, tmp_path / "other")
 
 
+def test_a_link_to_an_empty_folder_is_where_it_leads(tmp_path):
+    source = save_half("llama", tmp_path)
+    (tmp_path / "disk" / "out").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "disk" / "out")
+    stream_prune(source, PLAN, None, tmp_path / "link", score="magnitude")
+    assert (tmp_path / "link").is_symlink()
+    assert load_model(tmp_path / "disk" / "out").module
+
+
 def test_magnitude_without_text_goes_on_where_it_was_interrupted(tmp_path):
     source, done = save_half("llama", tmp_path), []
     with pytest.raises(Interrupted):

@@ -1,14 +1,37 @@
 """Output folders that are either there and whole, or not there."""
 
+import fcntl
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+
+from safetensors import SafetensorError
 
 from cimforge.spec.errors import DataError
 
-__all__ = ["check_new", "new_folder"]
+__all__ = ["check_new", "new_folder", "real_folder"]
+
+_UNFINISHED = ".new"
+
+
+def real_folder(path: Path) -> Path:
+    """Return where a path leads: a folder can be renamed to that, but not to a link.
+
+    Raises
+    ------
+    DataError
+        Links that lead in a circle.
+    """
+    try:
+        real = path.resolve()
+    except (OSError, RuntimeError) as error:  # RuntimeError: a circle, before Python 3.13
+        raise DataError(f"{path}: cannot be written: {error}") from error
+    if real.is_symlink():
+        raise DataError(f"{path}: cannot be written: its links lead in a circle")
+    return real
 
 
 def check_new(path: Path) -> None:
@@ -17,12 +40,15 @@ def check_new(path: Path) -> None:
     Raises
     ------
     DataError
-        A file, or a folder that is not empty.
+        A file, a folder that is not empty, or one that nothing can take the place of.
     """
-    if path.is_dir():
-        if any(path.iterdir()):
+    real = real_folder(path)
+    if real.is_dir():
+        if any(real.iterdir()):
             raise DataError(f"{path}: already there and not empty; expected a new folder")
-    elif path.exists():
+        if os.path.ismount(real):
+            raise DataError(f"{path}: a file system is mounted there; expected a folder below it")
+    elif real.exists():
         raise DataError(f"{path}: a file; expected a new folder")
 
 
@@ -30,23 +56,69 @@ def check_new(path: Path) -> None:
 def new_folder(path: Path) -> Iterator[Path]:
     """Yield a temporary folder beside ``path`` that takes its name when the block ends well.
 
+    Its files and folders can then be read by everyone. What a run that was killed left of a
+    temporary folder for the same path goes away.
+
     Raises
     ------
     DataError
-        Something is at ``path`` already, or the file system refuses; nothing is left behind.
+        Something is at ``path`` already, or the file system refuses; nothing is left behind, no
+        folder above ``path`` either that was not there before.
     """
     check_new(path)
-    temporary = None
+    real = real_folder(path)
+    missing = [parent for parent in real.parents if not parent.exists()]
+    done = False
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
-        yield temporary
-        temporary.chmod(0o755)
-        for file in temporary.iterdir():
-            file.chmod(0o644)  # safetensors writes for its owner only
-        temporary.rename(path)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be written: {error.strerror or error}") from error
+        real.parent.mkdir(parents=True, exist_ok=True)
+        with _temporary(real) as temporary:
+            yield temporary
+            _open_to_all(temporary)
+            temporary.rename(real)
+            done = True
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"{path}: cannot be written: {reason}") from error
     finally:
-        if temporary is not None:
-            shutil.rmtree(temporary, ignore_errors=True)
+        for parent in () if done else missing:  # the deepest first
+            with suppress(OSError):  # not there, or somebody else's by now
+                parent.rmdir()
+
+
+@contextmanager
+def _temporary(path: Path) -> Iterator[Path]:
+    """Yield a folder beside ``path``, locked while this process lives; remove what is left of it.
+
+    The lock is how the next run knows whose folder is whose: the system drops those of processes
+    that are gone.
+    """
+    prefix = f".{path.name}."
+    for left in path.parent.iterdir():
+        if left.name.startswith(prefix) and left.name.endswith(_UNFINISHED):
+            with suppress(OSError), _locked(left):
+                shutil.rmtree(left, ignore_errors=True)
+    folder = Path(tempfile.mkdtemp(dir=path.parent, prefix=prefix, suffix=_UNFINISHED))
+    with ExitStack() as stack:
+        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        with suppress(OSError):  # without locks on this file system nobody removes it either
+            stack.enter_context(_locked(folder))
+        yield folder
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold the lock of a folder; an OSError where another process does."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _open_to_all(folder: Path) -> None:
+    """Let everyone read: safetensors, and `tempfile`, write for their owner only."""
+    folder.chmod(0o755)
+    for entry in folder.rglob("*"):
+        if not entry.is_symlink():
+            entry.chmod(0o755 if entry.is_dir() else 0o644)

@@ -20,7 +20,7 @@ from cimforge.spec.errors import ConfigError, DataError
 from cimforge.spec.pattern import NmPattern
 from cimforge_sw.calibration import Collector
 from cimforge_sw.checkpoint import checkpoint_digest
-from cimforge_sw.folders import check_new
+from cimforge_sw.folders import check_new, real_folder
 from cimforge_sw.layers import linear_layers, weight_matrix
 from cimforge_sw.models import Model, load_tokenizer, source_folder
 from cimforge_sw.plan import Plan
@@ -193,8 +193,8 @@ def stream_prune(source: str | Path, plan: Plan, texts: Iterable[Text] | None, o
         raise ConfigError(f"score must be one of {', '.join(SCORES)}, not {score!r}")
     if texts is None and score != "magnitude":
         raise ConfigError(f"score {score} needs calibration texts; only magnitude does not")
-    out = Path(out)
-    check_new(out)
+    check_new(Path(out))
+    out = real_folder(Path(out))
     with _run(source, texts, max_tokens, exclude, batch_tokens) as run:
         patterns = plan.resolve(linear_layers(run.module))
         digest = checkpoint_digest(run.skeleton.shards.files)
