@@ -1,8 +1,10 @@
 # Developer entry points. Every target is one or two calls into Python; the logic lives there.
 # The first call of a target makes .venv and installs what it needs; later calls do nothing.
-# CONFIG: a preset (cimforge presets) or a YAML file. BUILD: the folder of what is generated.
+# CONFIG: a preset (cimforge presets) or a YAML file. ANALOG: the same of the analog tile, from
+# configs/analog. BUILD: the folder of what is generated.
 PYTHON ?= python3
 CONFIG ?= default
+ANALOG ?= default
 BUILD  ?= build
 
 VENV      := .venv/bin
@@ -29,9 +31,10 @@ lint: ## ruff and mypy
 	$(VENV)/ruff check .
 	$(VENV)/mypy
 
-verilog: ## RTL of CONFIG into $(BUILD)/rtl
+verilog: ## RTL of CONFIG and of the analog tile ANALOG into $(BUILD)/rtl
 	$(BOOTSTRAP) verilog
 	$(VENV)/python -m cimforge verilog $(CONFIG) -o $(BUILD)/rtl
+	$(VENV)/python -m cimforge verilog $(ANALOG) --analog -o $(BUILD)/rtl
 
 sim: ## cocotb regressions on Verilator
 	$(BOOTSTRAP) sim

@@ -31,15 +31,25 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cimforge.arguments import checked
+from cimforge.analog_api import (
+    AnalogSimulation,
+    analog_vectors,
+    load_analog_vectors,
+    simulate_analog,
+)
+from cimforge.arguments import check_run, checked
+from cimforge.spec.analog.config import AnalogConfig
 from cimforge.spec.config import DcimConfig
 from cimforge.spec.errors import ConfigError, DataError
 from cimforge.spec.pattern import NmPattern
 from cimforge.spec.program import LayerProgram, Program
 from cimforge.spec.program_io import load_program, save_program
-from cimforge.spec.yaml_config import load_config
+from cimforge.spec.yaml_config import load_analog_config, load_config
 
 if TYPE_CHECKING:
+    from cimforge_sw.analog.deploy import deploy, shared_inputs
+    from cimforge_sw.analog.integer import quantize_monarch
+    from cimforge_sw.analog.schedule import Precision
     from cimforge_sw.calibration import calibrate
     from cimforge_sw.compile import Estimate, retarget
     from cimforge_sw.evaluate import bits_per_byte, cosine_to
@@ -59,18 +69,20 @@ if TYPE_CHECKING:
     from cimforge_verif.vectors import VectorSet
 
 __all__ = [
-    "MonarchPlan", "Plan", "SimulationResult", "bits_per_byte", "calibrate", "capture_inputs",
-    "compile", "cosine_to", "d2s", "d2s_with_recovery", "estimate", "flow", "flow_x", "load_config",
-    "load_model", "load_monarch", "load_packed", "load_program", "load_vectors", "monarch_cost",
-    "prune", "prune_with_update", "quantize", "retarget", "save_monarch", "save_packed",
-    "save_program", "save_pruned", "simulate", "simulate_many", "stream_prune", "stream_select",
-    "vectors", "verilog",
+    "AnalogSimulation", "MonarchPlan", "Plan", "Precision", "SimulationResult", "analog_vectors",
+    "bits_per_byte", "calibrate", "capture_inputs", "compile", "cosine_to", "d2s",
+    "d2s_with_recovery", "deploy", "estimate", "flow", "flow_x", "load_analog_config",
+    "load_analog_vectors", "load_config", "load_model", "load_monarch", "load_packed",
+    "load_program", "load_vectors", "monarch_cost", "prune", "prune_with_update", "quantize",
+    "quantize_monarch", "retarget", "save_monarch", "save_packed", "save_program", "save_pruned",
+    "shared_inputs", "simulate", "simulate_analog", "simulate_many", "stream_prune",
+    "stream_select", "vectors", "verilog",
 ]
-
-BACKENDS = ("golden", "cocotb")
 
 # name -> module of the software side that has it; imported when first asked for.
 _SOFTWARE = {
+    "Precision": "cimforge_sw.analog.schedule", "deploy": "cimforge_sw.analog.deploy",
+    "quantize_monarch": "cimforge_sw.analog.integer", "shared_inputs": "cimforge_sw.analog.deploy",
     "Plan": "cimforge_sw.plan", "calibrate": "cimforge_sw.calibration",
     "capture_inputs": "cimforge_sw.quantize", "cosine_to": "cimforge_sw.evaluate",
     "bits_per_byte": "cimforge_sw.evaluate", "flow": "cimforge_sw.selection",
@@ -321,19 +333,6 @@ def simulate_many(program: Program, inputs: Mapping[str, np.ndarray], *, backend
         for name, made, counted in zip(inputs, sets, counters, strict=True)}
 
 
-def check_run(backend: object, stalls: Any, seed: Any) -> None:
-    """Refuse options of :func:`simulate_many` that it cannot follow; its errors."""
-    if backend not in BACKENDS:
-        raise DataError(f"backend must be one of {', '.join(BACKENDS)}, not {backend!r}")
-    if not isinstance(stalls, (int, float)) or not 0 <= stalls < 1:
-        raise ConfigError(f"stalls must be a probability from 0 to below 1, not {stalls!r}")
-    if stalls and backend == "golden":
-        raise ConfigError(f"stalls must be 0 with backend 'golden', which has no streams that "
-                          f"wait, not {stalls!r}; backend 'cocotb' has")
-    if not isinstance(seed, (int, np.integer)) or seed < 0:
-        raise ConfigError(f"seed must be an integer of at least 0, not {seed!r}")
-
-
 @checked
 def estimate(program: Program, layer: str) -> "Estimate":
     """Return the closed-form cycles of one layer, weights streamed and weights in place."""
@@ -342,9 +341,16 @@ def estimate(program: Program, layer: str) -> "Estimate":
     return of_layer(program.config, program.layer(layer))
 
 
-@checked
-def verilog(config: DcimConfig, folder: str | Path) -> list[Path]:
-    """Write ``dcim_tile.v`` and its JSON description; files that would not change stay as is."""
-    from cimforge_hw.emit import emit_tile
+def verilog(config: DcimConfig | AnalogConfig, folder: str | Path) -> list[Path]:
+    """Write a tile's Verilog and its JSON description; files that would not change stay as is.
 
+    ``dcim_tile.v`` of a `DcimConfig`, ``analog_tile.v`` of an `AnalogConfig`.
+    """
+    from cimforge_hw.emit import emit_analog_tile, emit_tile
+
+    if isinstance(config, AnalogConfig):
+        return emit_analog_tile(config).write(Path(folder))
+    if not isinstance(config, DcimConfig):
+        raise ConfigError(f"verilog: config must be a DcimConfig (from cf.load_config) or an "
+                          f"AnalogConfig (from cf.load_analog_config), not {config!r}")
     return emit_tile(config).write(Path(folder))

@@ -5,15 +5,21 @@ import inspect
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
+import numpy as np
+
+from cimforge.spec.analog.config import AnalogConfig
 from cimforge.spec.config import DcimConfig
 from cimforge.spec.errors import ConfigError, DataError
 
-__all__ = ["checked"]
+__all__ = ["BACKENDS", "check_run", "checked"]
+
+BACKENDS = ("golden", "cocotb")
 
 _Function = TypeVar("_Function", bound=Callable)
 
 # Where callers get an object of each class.
 _MADE_BY = {
+    "AnalogConfig": "cf.load_analog_config", "IntegerModel": "cf.quantize or cf.quantize_monarch",
     "DcimConfig": "cf.load_config", "Model": "cf.load_model", "MonarchModel": "cf.d2s",
     "MonarchPlan": "cf.MonarchPlan.uniform or .load", "Plan": "cf.Plan.uniform or .load",
     "Program": "cf.compile or cf.load_program", "PrunedModel": "cf.prune",
@@ -54,7 +60,7 @@ not 'tiny'
         given = signature.bind(*arguments, **named).arguments
         for name, kind in kinds.items():
             if name in given and not isinstance(given[name], kind):
-                error = ConfigError if kind is DcimConfig else DataError
+                error = ConfigError if kind in (AnalogConfig, DcimConfig) else DataError
                 raise error(f"{function.__name__}: {name} must be a {kind.__name__} (from "
                             f"{_MADE_BY[kind.__name__]}), not {_short(given[name])}")
         return function(*arguments, **named)
@@ -65,3 +71,16 @@ def _short(value: object) -> str:
     """Return text and numbers as they are, and of all else the class: models print as pages."""
     plain = value is None or isinstance(value, (str, int, float))
     return repr(value) if plain else f"a {type(value).__name__}"
+
+
+def check_run(backend: object, stalls: Any, seed: Any) -> None:
+    """Refuse options of ``simulate_many`` that it cannot follow; its errors."""
+    if backend not in BACKENDS:
+        raise DataError(f"backend must be one of {', '.join(BACKENDS)}, not {backend!r}")
+    if not isinstance(stalls, (int, float)) or not 0 <= stalls < 1:
+        raise ConfigError(f"stalls must be a probability from 0 to below 1, not {stalls!r}")
+    if stalls and backend == "golden":
+        raise ConfigError(f"stalls must be 0 with backend 'golden', which has no streams that "
+                          f"wait, not {stalls!r}; backend 'cocotb' has")
+    if not isinstance(seed, (int, np.integer)) or seed < 0:
+        raise ConfigError(f"seed must be an integer of at least 0, not {seed!r}")

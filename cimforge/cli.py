@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from cimforge.cli_models import register
+from cimforge import cli_analog, cli_models
 from cimforge.interrupts import INTERRUPTED
 from cimforge.spec.errors import CimforgeError
 
@@ -37,24 +37,36 @@ def demo(config: _Config = "default", out: _Out = Path("build/demo"),
 
 @app.command()
 def verilog(config: Annotated[str, typer.Argument(help="Preset name or YAML file.")],
-            out: Annotated[Path, typer.Option("-o", "--out")] = Path("build/rtl")) -> None:
+            out: Annotated[Path, typer.Option("-o", "--out")] = Path("build/rtl"),
+            analog: Annotated[bool, typer.Option("--analog", help="The analog tile.")] = False,
+            ) -> None:
     """Write the tile's Verilog and its JSON description."""
     import cimforge as cf
 
-    for path in cf.verilog(cf.load_config(config), out):
+    tile = cf.load_analog_config(config) if analog else cf.load_config(config)
+    for path in cf.verilog(tile, out):
         typer.echo(f"{path}: {path.stat().st_size} bytes")
 
 
 @app.command()
 def presets() -> None:
     """List the shipped configurations."""
-    from cimforge.spec.yaml_config import load_config, preset_names
+    from cimforge.spec.yaml_config import (
+        analog_preset_names,
+        load_analog_config,
+        load_config,
+        preset_names,
+    )
 
     for name in preset_names():
         config = load_config(name)
         typer.echo(f"{name:12} {config.sub_macros} x {config.rows} x {config.cols}, "
                    f"{config.select}, M = {config.max_m}, {config.act_slice} bit(s) per cycle, "
                    f"{len(config.modes)} modes")
+    for name in analog_preset_names():
+        tile = load_analog_config(name)
+        typer.echo(f"analog {name:12} {tile.arrays} arrays of {tile.array} x {tile.array}, grain "
+                   f"{tile.grain}, {tile.adcs} converters of {tile.adc_bits} bits per plane")
 
 
 @app.command()
@@ -102,7 +114,7 @@ def sim(program: Annotated[Path, typer.Argument(help="Folder written by compile.
         seed: Annotated[int, typer.Option(min=0, help="Of random inputs and stalls.")] = 0) -> None:
     """Run layers on random inputs: replayed, or on the RTL and compared with the replay."""
     import cimforge as cf
-    from cimforge.api import check_run
+    from cimforge.arguments import check_run
     from cimforge.report.progress import progress
 
     check_run(backend, stalls, seed)
@@ -189,7 +201,8 @@ def text_lines(path: Path) -> list[str]:
     return lines
 
 
-register(app)
+cli_models.register(app)
+cli_analog.register(app)
 
 
 def main() -> int:

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-__all__ = ["register"]
+__all__ = ["default_texts", "register"]
 
 _Model = Annotated[str, typer.Argument(help="Checkpoint folder, hub id, or a name such as "
                                        "all-MiniLM-L6-v2 or stdlib-llama.")]
@@ -46,7 +46,7 @@ def prune(model: _Model, sparsity: Annotated[float, typer.Option(help="Least sha
     else:
         from cimforge.pruning import run_prune
 
-        path = run_prune(model, out, _texts(model, calib), method=method, sparsity=sparsity,
+        path = run_prune(model, out, default_texts(model, calib), method=method, sparsity=sparsity,
                          mode=mode, config_name=config, max_cycles=max_cycles,
                          exclude=exclude or (), update=update, packed=packed, score=score)
     figures = json.loads(path.with_name("selection.json").read_text(encoding="utf-8"))
@@ -63,7 +63,7 @@ def _stream(model: str, out: Path, calib: Path | None, method: str, score: str, 
     for option, value in refused.items():
         if value is not None and value is not False:  # 0 was given, too
             raise ConfigError(f"{option} needs the whole model in memory; give it without --stream")
-    texts = _texts(model, calib) if needs_texts(method, score) else None
+    texts = default_texts(model, calib) if needs_texts(method, score) else None
     return run_stream_prune(model, out, texts, method=method, score=score, **options)
 
 
@@ -74,7 +74,7 @@ def front(model: _Model, config: _Config = "default", exclude: _Exclude = None,
     """Draw the Pareto front of accuracy against latency; goes on if interrupted."""
     from cimforge.pruning import run_front
 
-    typer.echo(run_front(model, out, _texts(model, calib), config_name=config,
+    typer.echo(run_front(model, out, default_texts(model, calib), config_name=config,
                          exclude=exclude or ()))
 
 
@@ -102,7 +102,8 @@ def train(name: Annotated[str, typer.Argument(help="stdlib-llama or stdlib-mamba
     typer.echo(f"{out}: {record['bits_per_byte']['test']:.3f} bits per byte on held-out files")
 
 
-def _texts(model: str, calib: Path | None) -> list[str]:
+def default_texts(model: str, calib: Path | None) -> list[str]:
+    """Return the texts of a file, or those that suit a shipped model."""
     """Return the texts of a file, or what is built in for the model."""
     if calib is not None:
         from cimforge.cli import text_lines

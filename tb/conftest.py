@@ -3,13 +3,15 @@
 import json
 import multiprocessing
 import os
+import zlib
 from concurrent.futures import Future, ProcessPoolExecutor
 
 import pytest
 
+from cimforge_verif.sim.analog import simulate_analog
 from cimforge_verif.sim.run import run
 from cimforge_verif.sim.toolchain import missing_tools
-from tb.designs import BUILDS, build_design, config_of, top_of
+from tb.designs import BUILDS, analog_config_of, build_design, config_of, top_of, verilog
 
 #: Environment variable with the configuration of a block, as JSON.
 CONFIG_VARIABLE = "CIMFORGE_CONFIG"
@@ -66,4 +68,25 @@ def run_block(simulator, design):
         print(f"{design}: {len(result.tests)} tests, seed {result.seed}")
         return result
 
+    return start
+
+
+@pytest.fixture
+def config(design):
+    """Configuration of the analog tile of this test's ``design``."""
+    return analog_config_of(design.partition("/")[2])
+
+
+@pytest.fixture
+def simulate(simulator, design, config):
+    """Run vectors on the analog tile of this test's ``design``."""
+    def start(vectors, **options):
+        seed = options.setdefault("seed", zlib.crc32(design.encode()))
+        print(f"{design}: {len(vectors)} programs, seed {seed}")
+        results = simulate_analog(config, {"analog_tile.v": verilog(design)}, vectors, root=BUILDS,
+                                  **options)
+        cycles, seconds = (sum(getattr(r, name) for r in results) for name in (
+            "simulated", "seconds"))
+        print(f"{design}: {cycles} cycles at {cycles / seconds:.0f} per second")
+        return results
     return start

@@ -11,11 +11,13 @@ from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
 
+from cimforge.spec.analog.config import AnalogConfig
 from cimforge.spec.config import DcimConfig
 from cimforge.spec.files import write_atomic
-from cimforge.spec.yaml_config import load_config
+from cimforge.spec.yaml_config import load_analog_config, load_config
 
-__all__ = ["BASELINES", "BLOCKS", "BUILDS", "build_design", "config_of", "top_of", "verilog"]
+__all__ = ["BASELINES", "BLOCKS", "BUILDS", "analog_config_of", "build_design", "config_of",
+           "top_of", "verilog"]
 
 ROOT = Path(__file__).resolve().parents[1]
 BUILDS = ROOT / "build" / "sim"
@@ -40,6 +42,26 @@ _VARIANTS = {
 }
 
 
+# Variants of the analog presets; together they have two values at least of every parameter.
+_ANALOG = {
+    "small": ("tiny", dict(port=2, adcs=8, cell_bits=8, adc_bits=5, t_settle=1, t_conv=2,
+                           dither=0xACE1, act_depth=100, acc_depth=90, requantizers=3)),
+    "m32": ("default", dict(arrays=1, array=32, adcs=32, cell_bits=2, act_depth=512,
+                            acc_depth=300)),
+    "shared": ("default", dict(arrays=2, array=32, adcs=4, grain=16, port=4, adc_bits=3)),
+    # Blocks of 8 in arrays of 64, and converters from few to many.
+    **{f"adcs{adcs}": ("default", dict(arrays=3, adcs=adcs, adc_bits=8))
+       for adcs in (4, 8, 16, 32)},
+    "m256": ("paper", dict(arrays=1, port=8, act_depth=4096, acc_depth=2048)),
+}
+
+
+def analog_config_of(name: str) -> AnalogConfig:
+    """Return a preset of the analog tile, or a variant of one."""
+    preset, changes = _ANALOG.get(name, (name, {}))
+    return load_analog_config(preset).replace(**changes)
+
+
 def config_of(name: str) -> DcimConfig:
     """Return a preset, a variant of ``tiny``, or a baseline at reduced size (``dense-8x8``)."""
     if name in _VARIANTS:
@@ -55,15 +77,26 @@ def config_of(name: str) -> DcimConfig:
 def top_of(design: str) -> str:
     """Return the name of a design's top module."""
     block = design.partition("/")[0]
-    return "dcim_tile" if block == "tile" else block
+    return {"tile": "dcim_tile", "analog": "analog_tile"}.get(block, block)
+
+
+def _config(design: str) -> DcimConfig | AnalogConfig:
+    block, _, name = design.partition("/")
+    return analog_config_of(name) if block == "analog" else config_of(name)
 
 
 def _component(design: str):
     block, _, name = design.partition("/")
+    if block == "analog":
+        from cimforge_hw.analog.tile import AnalogTile
+
+        return AnalogTile(analog_config_of(name))
     block = "dcim_tile" if block == "tile" else block
     module = "tile" if block == "dcim_tile" else block
     kind = "".join(word.capitalize() for word in block.split("_"))
-    return getattr(importlib.import_module(f"cimforge_hw.dcim.{module}"), kind)(config_of(name))
+    package = "common" if block == "requantizer" else "dcim"
+    return getattr(importlib.import_module(f"cimforge_hw.{package}.{module}"),
+                   kind)(config_of(name))
 
 
 @lru_cache(maxsize=1)
@@ -80,7 +113,7 @@ def verilog(design: str) -> str:
     """Return a design's Verilog."""
     from cimforge_hw.emit import emit_component
 
-    key = f"{_generator_digest()}/{config_of(design.partition('/')[2]).digest}"
+    key = f"{_generator_digest()}/{_config(design).digest}"
     digest = hashlib.sha256(key.encode()).hexdigest()[:16]
     path = ROOT / "build" / "tb" / f"{re.sub('/', '-', design)}-{digest}.v"
     if not path.exists():

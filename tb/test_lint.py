@@ -6,13 +6,14 @@ of the same modules as at reduced size, and are read there.
 
 import pytest
 
-from tb.designs import BASELINES, verilog
+from tb.designs import BASELINES, top_of, verilog
 from tb.lint import iverilog_errors, slang_errors, verilator_warnings, yosys_errors
 
 TOP = "dcim_tile"
 SMALL = ["tile/tiny", "tile/narrow", "tile/tiny_pair", "tile/single", "tile/wide"]
 REDUCED = [f"tile/{name}-8x8" for name in ("serial", "pair", *BASELINES)]
-EVERY = [*SMALL, *REDUCED, "tile/default"]
+ANALOG = [f"analog/{name}" for name in ("tiny", "small", "shared", "m32")]
+EVERY = [*SMALL, *REDUCED, "tile/default", *ANALOG]
 
 GOOD = """module dcim_tile(clk, a, y);
   input clk;
@@ -46,24 +47,24 @@ BROKEN_DEBIAN = {
 @pytest.mark.verilator
 @pytest.mark.parametrize("name", EVERY)
 def test_verilator_wall(name):
-    assert not verilator_warnings(verilog(name), TOP)
+    assert not verilator_warnings(verilog(name), top_of(name))
 
 
 @pytest.mark.parametrize("name", EVERY)
 def test_slang(name):
-    assert not slang_errors(verilog(name), TOP)
+    assert not slang_errors(verilog(name), top_of(name))
 
 
 @pytest.mark.debian("iverilog")
 @pytest.mark.parametrize("name", EVERY)
 def test_icarus(name):
-    assert not iverilog_errors(verilog(name), TOP)
+    assert not iverilog_errors(verilog(name), top_of(name))
 
 
 @pytest.mark.debian("yosys")
 @pytest.mark.parametrize("name", [*SMALL, *REDUCED, "tile/default"])
 def test_yosys(name):
-    assert not yosys_errors(verilog(name), TOP)
+    assert not yosys_errors(verilog(name), top_of(name))
 
 
 @pytest.mark.verilator

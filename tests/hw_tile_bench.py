@@ -42,16 +42,26 @@ class Outcome:
 
 
 class TileBench:
-    """Drives every stream of a tile; ``stalls`` gives a probability per stream."""
+    """Drives every stream of a tile; ``stalls`` gives a probability per stream.
+
+    A tile of another kind has another model, other counters, and another port.
+    """
+
+    Model, counter_names, end = Tile, tuple(COUNTERS), Opcode.END
 
     def __init__(self, ctx, dut, reset, stalls=None, seed=0):
         self.ctx, self.dut, self.reset, self.config = ctx, dut, reset, dut.config
-        self.model = Tile(dut.config)
+        self.model = self.Model(dut.config)
         self.stalled = {name: stall_pattern((stalls or {}).get(name, 0.0), seed, name)
                         for name in (*INPUTS, "results")}
         self.queues = {name: [] for name in INPUTS}
         self.offered = dict.fromkeys(INPUTS, False)
         self.held, self.outcome, self.stall = None, Outcome(), StallModel()
+
+    @property
+    def lanes(self):
+        """Results per beat."""
+        return self.config.out_port
 
     async def tick(self):
         """Spend a cycle on all streams; what is offered stays until it is taken."""
@@ -80,7 +90,7 @@ class TileBench:
         self.stall.step(
             *(Handshake(bool(ctx.get(port.valid)), bool(ctx.get(port.ready)))
               for port in (dut.commands, dut.weights, dut.acts, dut.results)),
-            is_end=ctx.get(dut.commands.payload.opcode) == Opcode.END,
+            is_end=ctx.get(dut.commands.payload.opcode) == self.end,
             error=ctx.get(dut.error) != 0, clear=bool(ctx.get(dut.clear)))
 
     def _watch(self, valid, ready):
@@ -93,7 +103,7 @@ class TileBench:
         self.held = None if ready else now
         if ready:
             self.outcome.beats.append([self.ctx.get(payload.lane[i])
-                                       for i in range(self.config.out_port)])
+                                       for i in range(self.lanes)])
             self.outcome.last.append(self.ctx.get(payload.last))
 
     def send(self, program):
@@ -122,7 +132,7 @@ class TileBench:
 
     def compare(self, program, outcome):
         expected = self.model.run(program.commands, program.weights, program.acts)
-        actual = np.array(outcome.beats, dtype=np.int64).reshape(-1, self.config.out_port)
+        actual = np.array(outcome.beats, dtype=np.int64).reshape(-1, self.lanes)
         assert_equal("results", actual, expected, ("beat", "lane"))
         assert outcome.last == self.model.last
         assert self.error() == (self.model.error, self.model.position if self.model.error else 0)
@@ -133,7 +143,8 @@ class TileBench:
 
     def counters(self):
         """Return all counters by name."""
-        return {name: peek(self.ctx, getattr(self.dut.counters, name)) for name in COUNTERS}
+        return {name: peek(self.ctx, getattr(self.dut.counters, name))
+                for name in self.counter_names}
 
     def check_counters(self, predicted=None):
         """Compare the counters with the replay's, and the cycles with the closed form."""
@@ -157,7 +168,7 @@ class TileBench:
         """Reset the tile, its streams and the model, whatever they are doing."""
         self.queues = {name: [] for name in INPUTS}
         self.offered = dict.fromkeys(INPUTS, False)
-        self.held, self.outcome, self.model = None, Outcome(), Tile(self.config)
+        self.held, self.outcome, self.model = None, Outcome(), self.Model(self.config)
         for name in INPUTS:
             drive(self.ctx, getattr(self.dut, name).valid, 0)
         drive(self.ctx, self.dut.results.ready, 0)

@@ -2,6 +2,7 @@
 
 import torch
 import transformers
+from tokenizers import Tokenizer, models, pre_tokenizers
 
 VOCABULARY = 64
 
@@ -55,6 +56,16 @@ def save_tiny(family, folder, **options):
     """Write a tiny checkpoint of a family and return its folder."""
     torch.manual_seed(11)
     _BUILD[family]().save_pretrained(folder, **options)
+    return folder
+
+
+def add_letters(folder):
+    """Write a tokenizer of the letters a to g into a folder, and return it."""
+    words = {letter: number for number, letter in enumerate("?abcdefg ")}
+    tokenizer = Tokenizer(models.WordLevel(words, unk_token="?"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Split("", "isolated")
+    made = transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="?")
+    made.save_pretrained(folder)
     return folder
 
 

@@ -8,15 +8,20 @@ from sw_checkpoints import save_tiny, token_rows
 from cimforge.spec.analog.config import AnalogConfig
 from cimforge.spec.errors import ConfigError, DataError
 from cimforge_sw.analog.converter import Conversion
+from cimforge_sw.analog.deploy import deploy, shared_inputs
 from cimforge_sw.analog.integer import quantize_factors, quantize_monarch
 from cimforge_sw.analog.mappings import MAPPINGS
 from cimforge_sw.analog.schedule import schedule
+from cimforge_sw.calibration import calibrate
 from cimforge_sw.models import load_model
 from cimforge_sw.monarch.convert import d2s
 from cimforge_sw.monarch.factors import project
 from cimforge_sw.monarch.plan import MonarchPlan
 from cimforge_sw.monarch.rule import MonarchRule
 from cimforge_sw.monarch.shape import MonarchShape
+from cimforge_sw.plan import Plan
+from cimforge_sw.prune import prune
+from cimforge_sw.quantize import capture_inputs, quantize
 from cimforge_verif.analog import AnalogTile, monarch
 
 SHAPES = (MonarchShape(64, 64, 8, 8), MonarchShape(48, 40, 5, 6, rank=2),
@@ -96,3 +101,82 @@ def test_what_cannot_be_quantized_or_mapped():
         quantize_factors("w", part, 1e20, 1e-20)
     with pytest.raises(DataError, match=r"expected int8 inputs \[T, 64\], not torch.float32"):
         layer.int_product(torch.zeros(2, 64))
+
+
+def test_layers_that_share_an_input_get_one_requantizer_setting(tmp_path):
+    model = load_model(save_tiny("bert", tmp_path))
+    converted = d2s(model, MonarchPlan(MonarchRule("4x4", 2))).model
+    groups = shared_inputs(converted, token_rows(1, 12))
+    assert len(groups) == 2
+    assert [name.rpartition(".")[2] for name in groups[0]] == ["query", "key", "value"]
+    apart = quantize_monarch(converted, token_rows(6, 12))
+    together = quantize_monarch(converted, token_rows(6, 12), groups)
+    assert len({apart.layers[name][0].scale for name in groups[0]}) == 3
+    assert len({together.layers[name][0].scale for name in groups[0]}) == 1
+    ids = torch.tensor(token_rows(2, 12)[:1])
+    with torch.inference_mode():
+        real, ours = (m.module(input_ids=ids)[0] for m in (converted, together.as_model()))
+    assert (ours - real).norm() < 0.05 * real.norm()
+    config = AnalogConfig(arrays=64, array=16, grain=2, port=2, act_depth=4096, acc_depth=4096)
+    x = {name: rows[:3] for name, rows in capture_inputs(
+        together, token_rows(1, 12), groups[0]).items()}
+    drives = []
+    for quantized in (apart, together):
+        (program,) = deploy(quantized, config, groups[0], tokens=3, shared=groups)
+        assert program.names == groups[0]
+        beats = AnalogTile(config).run(program.commands, program.weights,
+                                       program.acts(x[groups[0][0]]))
+        for name, out in zip(groups[0], program.results(beats), strict=True):
+            exact = quantized.layers[name][0].int_product(torch.from_numpy(x[name]))
+            np.testing.assert_array_equal(out, exact.numpy())
+        drives.append(sum(hasattr(command, "row_mask") for command in program.run))
+    assert drives[1] < drives[0]
+
+
+def test_a_model_is_deployed_layer_by_layer(tmp_path):
+    model = load_model(save_tiny("gpt2", tmp_path))
+    texts = token_rows(6, 12)
+    converted = d2s(model, MonarchPlan(MonarchRule("4x4", 1))).model
+    quantized = quantize_monarch(converted, texts)
+    config = AnalogConfig(arrays=64, array=16, grain=2, port=2, act_depth=4096, acc_depth=4096)
+    x = {name: rows[:2] for name, rows in capture_inputs(
+        quantized, token_rows(1, 12), ["*"]).items()}
+    for name in ("sparse", "dense", "scatter", "hybrid"):
+        programs = deploy(quantized, config, mapping=name, tokens=2)
+        assert [program.names[0].partition("[")[0] for program in programs] == list(x)
+        for program, (layer, rows) in zip(programs, x.items(), strict=True):
+            tile = AnalogTile(config)
+            beats = tile.run(program.commands, program.weights, program.acts(rows))
+            assert tile.illegal is None
+            for part, out in zip(quantized.layers[layer], program.results(beats), strict=True):
+                np.testing.assert_array_equal(
+                    out, part.int_product(torch.from_numpy(rows)).numpy())
+
+
+def test_dense_layers_are_linear_and_nothing_else(tmp_path):
+    model = load_model(save_tiny("bert", tmp_path))
+    texts = token_rows(6, 12)
+    stats = calibrate(model, texts)
+    quantized = quantize(prune(model, Plan.uniform("dense"), stats), stats)
+    config = AnalogConfig(arrays=64, array=16, grain=2, port=2, act_depth=4096, acc_depth=4096)
+    x = {name: rows[:2] for name, rows in capture_inputs(
+        quantized, token_rows(1, 12), ["*.0.*"]).items()}
+    for name in ("linear", "hybrid"):
+        for program, (layer, rows) in zip(deploy(quantized, config, ["*.0.*"], mapping=name,
+                                                 tokens=2), x.items(), strict=True):
+            beats = AnalogTile(config).run(program.commands, program.weights, program.acts(rows))
+            np.testing.assert_array_equal(program.results(beats)[0],
+                                          quantized.layers[layer].int_matmul(rows))
+    for bad, error, message in (
+            (dict(mapping="dense"), ConfigError, "has no Monarch structure"),
+            (dict(mapping="diagonal"), ConfigError, "mapping must be one of linear, sparse, dense"),
+            (dict(mapping="linear", tokens=0), ConfigError, "tokens must be at least 1, not 0"),
+            (dict(mapping="linear", layers=["nope"]), DataError, "'nope' matches none of")):
+        with pytest.raises(error, match=message):
+            deploy(quantized, config, **bad)
+    coarse = quantize(prune(model, Plan.uniform("dense"), stats), stats, weight_bits=4)
+    with pytest.raises(ConfigError, match="takes INT8 weights and activations, not INT4 and INT8"):
+        deploy(coarse, config, mapping="linear")
+    converted = d2s(model, MonarchPlan(MonarchRule("4x4", 1))).model
+    with pytest.raises(ConfigError, match="is a Monarch layer, and 'linear' maps dense weights"):
+        deploy(quantize_monarch(converted, texts), config, mapping="linear")

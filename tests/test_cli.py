@@ -77,6 +77,15 @@ def test_verilog_is_written_and_named(tmp_path):
     assert '"top": "dcim_tile"' in (tmp_path / "dcim_tile.json").read_text()
 
 
+def test_verilog_of_the_analog_tile(tmp_path):
+    done = cimforge("verilog", "tiny", "--analog", "-o", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "\nmodule analog_tile(" in (tmp_path / "analog_tile.v").read_text()
+    assert '"top": "analog_tile"' in (tmp_path / "analog_tile.json").read_text()
+    refused(cimforge("verilog", "huge", "--analog", "-o", tmp_path / "rtl"),
+            "no preset named 'huge'; there are default, paper, tiny")
+
+
 def test_program_with_a_flipped_byte(program):
     path = program / "program.bin"
     data = bytearray(path.read_bytes())

@@ -6,9 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from sw_checkpoints import save_tiny
-from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import PreTrainedTokenizerFast
+from sw_checkpoints import add_letters, save_tiny
 
 from cimforge import cli, pruning
 from cimforge.spec.errors import DataError
@@ -30,12 +28,7 @@ TEXTS = ["a bad cab", "dead beef", "a fade", "bead cafe", "face a bed", "add a c
 @pytest.fixture
 def checkpoint(tmp_path):
     """Return a tiny Llama with a tokenizer of letters."""
-    folder = save_tiny("llama", tmp_path / "llama")
-    words = {letter: number for number, letter in enumerate("?abcdefg ")}
-    tokenizer = Tokenizer(models.WordLevel(words, unk_token="?"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Split("", "isolated")
-    PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="?").save_pretrained(folder)
-    return str(folder)
+    return str(add_letters(save_tiny("llama", tmp_path / "llama")))
 
 
 @pytest.mark.parametrize("packed", [False, True])

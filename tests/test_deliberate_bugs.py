@@ -4,8 +4,6 @@ A test suite is worth what it catches. Every bug replaces one piece of a method'
 test runs; a piece that is no longer there exactly once fails, so that this table cannot rot.
 """
 
-import sys
-
 import pytest
 import test_hw_accumulator
 import test_hw_activation_buffer
@@ -25,10 +23,11 @@ import test_hw_tile
 import test_hw_tile_errors
 import test_hw_tile_limits
 import test_hw_weight_loader
-from hw_deliberate import with_bug
+from hw_deliberate import check_caught, check_without_bugs, name_of, with_bug
 from hw_support import BASE, PAIR, WIDEST
 
 from cimforge.spec.commands import ErrorCode, LoadActs
+from cimforge_hw.common.requantizer import Requantizer
 from cimforge_hw.dcim.accumulator import Accumulator
 from cimforge_hw.dcim.activation_buffer import ActivationBuffer, LoadActsLayout
 from cimforge_hw.dcim.check import Check
@@ -40,7 +39,6 @@ from cimforge_hw.dcim.issue import ComputeLayout, Issue
 from cimforge_hw.dcim.macro import Macro
 from cimforge_hw.dcim.merging import Merging
 from cimforge_hw.dcim.mode import mode_value
-from cimforge_hw.dcim.requantizer import Requantizer
 from cimforge_hw.dcim.sequencer import Sequencer
 from cimforge_hw.dcim.slicer import Slicer
 from cimforge_hw.dcim.sub_macro import SubMacro
@@ -244,25 +242,13 @@ LIMITS = [
 BUGS = [*ARITHMETIC, *CONTROL, *PROGRAMS, *LIMITS]
 
 
-def name_of(bug):
-    """Return the id of a bug: what is wrong, and the test that notices."""
-    return f"{bug[0]} -> {bug[4].__module__}.{bug[4].__name__}"
-
-
 @pytest.mark.parametrize("bug", BUGS, ids=name_of)
 def test_the_bug_is_caught(bug, monkeypatch):
-    _name, method, old, new, notices, *arguments = bug
-    owner = sys.modules[method.__module__]
-    if "." in method.__qualname__:
-        owner = getattr(owner, method.__qualname__.partition(".")[0])
-    monkeypatch.setattr(owner, method.__name__, with_bug(method, old, new))
-    with pytest.raises(AssertionError):
-        notices(*arguments)
+    check_caught(bug, monkeypatch)
 
 
 def test_every_test_that_notices_passes_without_a_bug():
-    for notices, *arguments in {name_of(bug).partition("> ")[2]: bug[4:] for bug in BUGS}.values():
-        notices(*arguments)
+    check_without_bugs({name_of(bug).partition("> ")[2]: bug for bug in BUGS}.values())
 
 
 def test_a_piece_that_is_gone_is_noticed():

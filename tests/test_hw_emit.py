@@ -16,7 +16,7 @@ from cimforge.spec.errors import ConfigError, DataError
 from cimforge.spec.layout import pack_acts, pack_selects, pack_weights
 from cimforge.spec.timing import MACRO_LATENCY
 from cimforge.spec.yaml_config import load_config
-from cimforge_hw.dcim.requantizer import Requantizer
+from cimforge_hw.common.requantizer import Requantizer
 from cimforge_hw.emit import emit_component, emit_tile, write_if_changed
 from cimforge_verif.random_tile import random_signed
 
@@ -40,9 +40,9 @@ def module_ports(verilog, name):
             for direction, high, port in re.findall(pattern, body, re.MULTILINE)}
 
 
-def test_every_hash_seed_gives_the_same_bytes():
-    code = ("import hashlib, json; from cimforge_hw.emit import emit_tile; "
-            "from cimforge.spec.yaml_config import load_config; e = emit_tile(load_config('tiny'));"
+def digests_of_hash_seeds(make):
+    """Return digests of an emission ``e`` that source text makes, for three hash seeds."""
+    code = (f"import hashlib, json; {make}; "
             "print(hashlib.sha256((e.verilog + json.dumps(e.sidecar)).encode()).hexdigest())")
     path = os.pathsep.join(str(ROOT / part) for part in ("", "hw", "sw", "verif"))
     runs = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True,
@@ -50,6 +50,13 @@ def test_every_hash_seed_gives_the_same_bytes():
             for seed in ("0", "1", "4711")]
     digests = [run.communicate()[0].strip() for run in runs]
     assert len(digests[0]) == hashlib.sha256().digest_size * 2
+    return digests
+
+
+def test_every_hash_seed_gives_the_same_bytes():
+    digests = digests_of_hash_seeds(
+        "from cimforge_hw.emit import emit_tile; "
+        "from cimforge.spec.yaml_config import load_config; e = emit_tile(load_config('tiny'))")
     assert digests == digests[:1] * 3
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hw_support import BASE, SMALLEST, drive, ids, signed_range, simulate
 
-from cimforge_hw.dcim.requantizer import MAX_SHIFT, Requantizer
+from cimforge_hw.common.requantizer import MAX_SHIFT, Requantizer
 from cimforge_verif import golden
 
 CONFIGS = [BASE, SMALLEST, BASE.replace(acc_bits=48), BASE.replace(act_bits=4, act_slice=4)]

@@ -15,13 +15,15 @@ from amaranth.back import rtlil
 from amaranth.hdl import Fragment
 from amaranth.lib import wiring
 
+from cimforge.spec.analog.config import AnalogConfig
 from cimforge.spec.config import DcimConfig
 from cimforge.spec.errors import ConfigError
 from cimforge.spec.files import write_atomic
+from cimforge_hw.analog.tile import AnalogTile
 from cimforge_hw.dcim.tile import DcimTile
 from cimforge_hw.sidecar import component_ports, describe
 
-__all__ = ["Emission", "emit_component", "emit_tile", "write_if_changed"]
+__all__ = ["Emission", "emit_analog_tile", "emit_component", "emit_tile", "write_if_changed"]
 
 # The attributes that Amaranth leaves for debugging; they carry paths of this machine.
 _ATTRIBUTES = ("generator", "top", "src", "amaranth.hierarchy", "amaranth.decoding")
@@ -166,3 +168,9 @@ def emit_tile(config: DcimConfig, top: str = "dcim_tile") -> Emission:
     """Emit the digital tile; ``top`` as for :func:`emit_component`."""
     _check_top(top)  # before there is a tile that nobody emits
     return emit_component(DcimTile(config), top)
+
+
+def emit_analog_tile(config: AnalogConfig, top: str = "analog_tile") -> Emission:
+    """Emit the analog tile; ``top`` as for :func:`emit_component`."""
+    _check_top(top)
+    return emit_component(AnalogTile(config), top)

@@ -4,9 +4,12 @@ from amaranth.hdl import Shape, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In
 
+from cimforge.spec.analog.commands import AnalogError
+from cimforge.spec.analog.config import AnalogConfig
 from cimforge.spec.commands import ErrorCode
 from cimforge.spec.config import DcimConfig
 from cimforge.spec.timing import MACRO_LATENCY
+from cimforge_hw.analog.tile import AnalogTile
 from cimforge_hw.common.place import port_name
 from cimforge_hw.dcim.tile import DcimTile
 
@@ -46,7 +49,7 @@ def describe(component: wiring.Component, top: str, modules: dict[str, str],
         "top": top,
         "parameters": config.to_dict(),
         "config_digest": config.digest,
-        "macro_latency": MACRO_LATENCY,
+        **({} if isinstance(config, AnalogConfig) else {"macro_latency": MACRO_LATENCY}),
         "modules": modules,
         "ports": _ports(component, clocked),
         "streams": _streams(component),
@@ -55,6 +58,8 @@ def describe(component: wiring.Component, top: str, modules: dict[str, str],
         told["errors"] = {str(int(code)): code.name for code in ErrorCode}
         if config.select_bits:
             told["selects"] = {"beats": config.select_beats, "fields": _selects(config)}
+    if isinstance(component, AnalogTile):
+        told["errors"] = {str(int(code)): code.name for code in AnalogError}
     return told
 
 
@@ -85,6 +90,10 @@ def _payload(component: wiring.Component, name: str, shape) -> list[dict]:
     if isinstance(component, DcimTile) and name == "acts":
         config = component.config
         return [_field("activation", 0, config.act_bits, True, config.act_lanes)]
+    if isinstance(component, AnalogTile) and name in ("weights", "acts"):
+        config = component.config
+        return [_field({"weights": "weight", "acts": "activation"}[name], 0, config.act_bits, True,
+                       config.port)]
     return _fields(shape, "payload", 0)
 
 

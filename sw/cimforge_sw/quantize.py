@@ -4,6 +4,7 @@ import copy
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -25,8 +26,8 @@ from cimforge_sw.models import Model
 from cimforge_sw.prune import PrunedModel, check_groups
 from cimforge_sw.tokens import Text, batches, encode
 
-__all__ = ["QuantByWeight", "QuantLinear", "QuantizedLinear", "QuantizedModel", "capture_inputs",
-           "quantize", "quantized_model", "requantize_params"]
+__all__ = ["IntegerModel", "QuantByWeight", "QuantLinear", "QuantizedLinear", "QuantizedModel",
+           "capture_inputs", "quantize", "quantized_model", "requantize_params"]
 
 _ACC_MAX = (1 << 31) - 1
 
@@ -241,13 +242,23 @@ def quantized_model(quantized: QuantizedModel) -> nn.Module:
     return module
 
 
-def capture_inputs(quantized: QuantizedModel, texts: Iterable[Text],
+@runtime_checkable
+class IntegerModel(Protocol):
+    """A model with layers in integers: `QuantizedModel`, `IntegerMonarchModel`."""
+
+    layers: dict[str, Any]
+
+    def as_model(self) -> Model:
+        """Return the model; its integer layers have ``quantize_input``."""
+
+
+def capture_inputs(quantized: IntegerModel, texts: Iterable[Text],
                    layers: Sequence[str]) -> dict[str, np.ndarray]:
     """Run the integer model on text and return what chosen layers are given.
 
     Parameters
     ----------
-    quantized : QuantizedModel
+    quantized : QuantizedModel or IntegerMonarchModel
         Its own integer layers feed the layers after them.
     texts : iterable of str or of sequences of int
         One text runs at a time, so rows come in the order of the texts.

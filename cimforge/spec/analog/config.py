@@ -7,10 +7,12 @@ from functools import cached_property
 
 from cimforge.spec.errors import ConfigError
 
-__all__ = ["WORD_BITS", "AnalogConfig", "lossless_bits"]
+__all__ = ["ACC_BITS", "WORD_BITS", "AnalogConfig", "lossless_bits"]
 
 #: Weights and activations are INT8; the tile streams an activation bit per word-line pulse.
 WORD_BITS = 8
+#: Sums are INT32.
+ACC_BITS = 32
 _FIELD16 = 1 << 16  # addresses are 16-bit fields of a command
 _MASK = 32  # bits of a row or column mask
 
@@ -149,9 +151,14 @@ class AnalogConfig:
         return lossless_bits(self.array, self.cell_bits)
 
     @property
-    def column_bits(self) -> int:
-        """Width of a column's signed accumulator: ``|sum| <= 128 * 255 * m``."""
-        return (128 * 255 * self.array).bit_length() + 1
+    def act_bits(self) -> int:
+        """Width of an activation."""
+        return WORD_BITS
+
+    @property
+    def acc_bits(self) -> int:
+        """Width of column accumulators, of the sums in memory and of results; they wrap."""
+        return ACC_BITS
 
     @property
     def act_bits_per_beat(self) -> int:

@@ -1,1 +1,1 @@
-"""Building blocks without knowledge of any tile: placing components, adder trees."""
+"""Building blocks of every tile: placing components, sums, the requantizer."""

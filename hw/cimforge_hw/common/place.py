@@ -38,7 +38,7 @@ def place(m: Module, name: str, kind: type[wiring.Component], config, platform):
         Name of the instance.
     kind : type of Component
         Constructed from the configuration alone.
-    config : DcimConfig
+    config : DcimConfig or AnalogConfig
     platform : ComponentLibrary or None
         As passed to the parent's ``elaborate``.
     """

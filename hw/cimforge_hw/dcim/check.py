@@ -6,8 +6,8 @@ from amaranth.lib.wiring import In, Out
 
 from cimforge.spec.commands import FIELDS, ErrorCode, Opcode
 from cimforge.spec.config import DcimConfig
+from cimforge_hw.common.requantizer import MAX_SHIFT
 from cimforge_hw.dcim.mode import is_mode
-from cimforge_hw.dcim.requantizer import MAX_SHIFT
 
 __all__ = ["Check", "CommandLayout"]
 

@@ -6,8 +6,8 @@ from amaranth.lib.wiring import In, Out
 
 from cimforge.spec.config import DcimConfig
 from cimforge_hw.common.place import place
+from cimforge_hw.common.requantizer import RequantizeLayout, Requantizer
 from cimforge_hw.dcim.accumulator import TotalsSignature
-from cimforge_hw.dcim.requantizer import RequantizeLayout, Requantizer
 
 __all__ = ["Drain", "RequantizeWriteLayout", "ResultLayout"]
 

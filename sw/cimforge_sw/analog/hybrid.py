@@ -29,8 +29,8 @@ _Units = dict[int, tuple[str, Pooled | None]]
 
 
 def hybrid(matrices: Sequence[Matrix], config: AnalogConfig, arrays: int,
-           objective: str = "interval", rule: Rule = LOSSLESS, technology: str = "isaac"
-           ) -> Mapping:
+           objective: str = "interval", rule: Rule = LOSSLESS, technology: str = "isaac",
+           linear: bool = True) -> Mapping:
     """Map every layer linear, sparse, dense or scattered, whichever makes the whole the cheapest.
 
     Matrices that share an input are mapped alike, so that they still run at once. Dense and
@@ -53,6 +53,9 @@ def hybrid(matrices: Sequence[Matrix], config: AnalogConfig, arrays: int,
     rule : Rule
     technology : str
         Table of the energy.
+    linear : bool
+        Whether Monarch matrices may be linear: stored as their dense product in INT8, which are
+        other integers than those of their factors.
 
     Returns
     -------
@@ -73,7 +76,7 @@ def hybrid(matrices: Sequence[Matrix], config: AnalogConfig, arrays: int,
     same: dict[tuple, list[int]] = defaultdict(list)
     for number, unit in enumerate(units):
         same[tuple(replace(matrix, name="", shared="") for matrix in unit)].append(number)
-    kinds = [Kind(len(members), fixed_options(units[members[0]], aim),
+    kinds = [Kind(len(members), fixed_options(units[members[0]], aim, linear),
                   pooled_options(units[members[0]], aim)) for members in same.values()]
     program = Program(kinds)
     choice = program.solve(arrays)

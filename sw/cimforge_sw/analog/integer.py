@@ -1,7 +1,7 @@
 """Monarch layers in integers: INT8 factors, INT8 between the stages, and models made of them."""
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -19,7 +19,7 @@ from cimforge_sw.monarch.module import MonarchLinear
 from cimforge_sw.monarch.shape import MonarchShape
 from cimforge_sw.tokens import Text, batches, encode
 
-__all__ = ["IntegerMonarch", "IntegerMonarchModel", "quantize_factors", "quantize_monarch"]
+__all__ = ["IntegerMonarch", "IntegerMonarchModel", "align", "quantize_factors", "quantize_monarch"]
 
 _LARGEST = symmetric_max(8)
 
@@ -148,6 +148,27 @@ def quantize_factors(name: str, part: Factors, act_max: float, middle_max: float
                           left_scale, int(multiplier[0]), int(shift[0]))
 
 
+def align(parts: Sequence[IntegerMonarch]) -> list[IntegerMonarch]:
+    """Give matrices that share an input one setting of the requantizer: the coarsest of theirs.
+
+    A drive has one setting, so only then can a row of blocks of all of them be driven at once. No
+    hidden value saturates that did not before; what it costs is resolution of the others.
+
+    Raises
+    ------
+    DataError
+        Inputs of different scales.
+    """
+    coarsest = min(parts, key=lambda part: part.multiplier / 2.0 ** part.shift)
+    for part in parts:
+        if part.act_scale != coarsest.act_scale:
+            raise DataError(f"{part.name}: must have the input's scale of {coarsest.name}, "
+                            f"{coarsest.act_scale}, not {part.act_scale}")
+    return [replace(part, multiplier=coarsest.multiplier, shift=coarsest.shift,
+                    middle_scale=np.float32(float(coarsest.middle_scale) * float(part.right_scale)
+                                            / float(coarsest.right_scale))) for part in parts]
+
+
 def _step(largest: float) -> float:
     return largest / _LARGEST if largest > 0 else 1.0
 
@@ -164,6 +185,10 @@ class _IntegerLayer(nn.Module):
     def __init__(self, parts: list[IntegerMonarch], bias: Tensor | None, how: Conversion | None):
         super().__init__()
         self.parts, self.how, self.bias = parts, how, bias
+
+    def quantize_input(self, x: Tensor) -> Tensor:
+        """Return float32 [T, K] as INT8; all parts have one scale."""
+        return self.parts[0].quantize_input(x.float())
 
     def forward(self, x: Tensor) -> Tensor:
         rows = x.reshape(-1, x.shape[-1]).float()
@@ -195,7 +220,8 @@ class IntegerMonarchModel:
         return replace(self.model, module=module)
 
 
-def quantize_monarch(model: Model, texts: Iterable[Text]) -> IntegerMonarchModel:
+def quantize_monarch(model: Model, texts: Iterable[Text],
+                     shared: Iterable[Sequence[str]] = ()) -> IntegerMonarchModel:
     """Quantize every Monarch layer of a model by the ranges that calibration text shows.
 
     Parameters
@@ -203,6 +229,9 @@ def quantize_monarch(model: Model, texts: Iterable[Text]) -> IntegerMonarchModel
     model : Model
         From `d2s`; other layers stay in float.
     texts : iterable of str or of sequences of int
+    shared : iterable of sequences of str
+        Layers with a common input (`shared_inputs`), to be driven together (`align`); the parts of
+        a fused layer always are.
 
     Raises
     ------
@@ -227,7 +256,12 @@ def quantize_monarch(model: Model, texts: Iterable[Text]) -> IntegerMonarchModel
     if unreached:
         raise DataError(f"calibration never reached {len(unreached)} layer(s): "
                         f"{', '.join(unreached)}; give text that does")
-    return IntegerMonarchModel(model, {
-        name: [quantize_factors(name if len(layer.shapes) == 1 else f"{name}[{n}]", part, *known)
-               for n, (part, known) in enumerate(zip(layer.parts, ranges[name], strict=True))]
-        for name, layer in layers.items()})
+    made = {name: align([
+        quantize_factors(name if len(layer.shapes) == 1 else f"{name}[{n}]", part, *known)
+        for n, (part, known) in enumerate(zip(layer.parts, ranges[name], strict=True))])
+        for name, layer in layers.items()}
+    for group in shared:
+        members = [name for name in group if name in made]
+        aligned = iter(align([part for name in members for part in made[name]]) if members else ())
+        made |= {name: [next(aligned) for _ in made[name]] for name in members}
+    return IntegerMonarchModel(model, made)

@@ -50,8 +50,10 @@ class Memory:
         self._sizes()
         tokens = 2
         self.acts = tokens * (self._input + len(matrices) * self._hidden)
-        sums = max(self.acts if "R" in self.stages and self._cut_inputs else 0,
-                   tokens * sum(self._output))
+        # Sums of cut blocks lie where the hidden vector will; outputs must not lie there, too.
+        hidden, outputs = tokens * self._input, tokens * sum(self._output)
+        self._outputs_at = self.acts if self._cut_inputs and outputs > hidden else 0
+        sums = max(self.acts if self._cut_inputs else 0, self._outputs_at + outputs)
         for name, need, there in (("act_depth", self.acts, config.act_depth),
                                   ("acc_depth", sums, config.acc_depth)):
             if need > there:
@@ -91,7 +93,7 @@ class Memory:
         return 2 * self._input + matrix * self._hidden
 
     def _output_at(self, matrix: int) -> int:
-        return sum(self._output[:matrix])
+        return self._outputs_at + sum(self._output[:matrix])
 
     def outputs(self, token: int) -> list[tuple[int, int]]:
         """Return address and number of every layer's results."""

@@ -144,9 +144,12 @@ def place_pieces(shelf: Shelf, pieces: list[Strip], first: int, count: int
     return fill_diagonals(shelf.pool, pieces, first, count)
 
 
-def fixed_options(matrices: Sequence[Matrix], aim: Aim) -> list[Fixed]:
-    """Return a unit's options that share no array: linear, and sparse where it has blocks."""
-    kinds = ("linear", "sparse") if _monarch(matrices) else ("linear",)
+def fixed_options(matrices: Sequence[Matrix], aim: Aim, linear: bool = True) -> list[Fixed]:
+    """Return a unit's options that share no array: linear, and sparse where it has blocks.
+
+    With ``linear`` false, only what has no blocks is linear.
+    """
+    kinds = ("linear", "sparse")[not linear:] if _monarch(matrices) else ("linear",)
     made = [MAPPINGS[kind](matrices, aim.config.array, aim.config.grain) for kind in kinds]
     return [Fixed(mapping.name, mapping.arrays, aim.measure(drives(mapping))) for mapping in made]
 

@@ -20,12 +20,17 @@ from cimforge.spec.analog.commands import (
 )
 from cimforge.spec.analog.config import AnalogConfig, lossless_bits
 from cimforge.spec.analog.program import AnalogProgram
+from cimforge.spec.analog.timing import cycles
 from cimforge.spec.errors import ConfigError, DataError
 from cimforge_sw.analog.factors import Matrix
 from cimforge_sw.analog.memory import Memory
 from cimforge_sw.analog.placement import Mapping, Placement
 
 __all__ = ["Precision", "schedule"]
+
+#: How far a stage's drives are ahead of the next one's in program order, as a share of a stage. All
+#: of them, or just so much that arrays of both have work: drives are loaded in program order.
+_LEADS = (1.0, 0.1)
 
 
 @dataclass(frozen=True)
@@ -105,16 +110,17 @@ def schedule(mapping: Mapping, names: Sequence[str], weights: Dict[tuple[str, st
         raise ConfigError(f"{names[0]}: lies in {len(local)} arrays, but the tile has "
                           f"{config.arrays}")
     setup, beats = _setup(mapping, local, weights, config)
-    if memory.stages[0] != "W":
+    used_scales = ({} if memory.stages == ("W",) else
+                   {name: _scale(scales, name) for name in names})
+    if used_scales:
         setup += [SetRequantize(slot=slot, bias=bias, multiplier=multiplier, shift=shift)
-                  for slot, (bias, multiplier, shift) in enumerate(
-                      _scale(scales, name) for name in names)]
+                  for slot, (bias, multiplier, shift) in enumerate(used_scales.values())]
         if len(names) > config.requantizers:
             raise ConfigError(f"{len(names)} layers need as many requantizers, but the tile has "
                               f"{config.requantizers}")
     zeros = -(-memory.acts // config.port)
     setup.append(Input(dst=0, count=zeros))
-    stages = [_drives(mapping, memory, stage, local, config, precision or Precision())
+    stages = [_drives(mapping, memory, stage, local, config, precision or Precision(), used_scales)
               for stage in memory.stages]
     run = _run(memory, stages, config, tokens, pipelined)
     return AnalogProgram(
@@ -184,16 +190,19 @@ def _part(place: Placement, weights: Dict[tuple[str, str], np.ndarray]) -> np.nd
 
 
 def _drives(mapping: Mapping, memory: Memory, stage: str, local: dict[int, int],
-            config: AnalogConfig, precision: Precision) -> list[Drive]:
+            config: AnalogConfig, precision: Precision, scales: Dict[str, tuple[int, int, int]]
+            ) -> list[Drive]:
     """Return the drives of a stage for token 0; arrays take turns."""
-    groups: dict[tuple[int, int, int], list[Placement]] = defaultdict(list)
+    groups: dict[tuple, list[Placement]] = defaultdict(list)
     for place in mapping.placements:
         factor = place.block.factor
         if factor.matrix in memory.names and factor.stage == stage:
-            # Parts of one block that add up must come one after the other.
-            groups[place.block.first_row, place.drive, place.array].append(place)
+            # Parts of one block that add up must come one after the other. A drive has one setting
+            # of the requantizer, so layers with different ones take turns.
+            scale = scales[factor.matrix] if stage == "R" else ()
+            groups[place.block.first_row, place.drive, place.array, scale].append(place)
     drives = []
-    for (_, _, array), places in sorted(groups.items(), key=lambda item: item[0]):
+    for (_, _, array, _), places in sorted(groups.items(), key=lambda item: item[0]):
         for together in memory.drivable(places):
             drives.append(replace(
                 memory.drive(together), array=local[array],
@@ -203,7 +212,15 @@ def _drives(mapping: Mapping, memory: Memory, stage: str, local: dict[int, int],
 
 def _run(memory: Memory, stages: list[list[Drive]], config: AnalogConfig, tokens: int,
          pipelined: bool) -> list[AnalogCommand]:
-    """Return the commands of all tokens."""
+    """Return the commands of all tokens; of the orders tried, one that takes the fewest cycles."""
+    if not pipelined or len(stages) == 1:
+        return _ordered(memory, stages, config, tokens, _LEADS[0], pipelined)
+    runs = [_ordered(memory, stages, config, tokens, lead, pipelined) for lead in _LEADS]
+    return min(runs, key=lambda run: cycles(config, run))
+
+
+def _ordered(memory: Memory, stages: list[list[Drive]], config: AnalogConfig, tokens: int,
+             lead: float, pipelined: bool) -> list[AnalogCommand]:
     run: list[AnalogCommand] = []
     ready: dict[tuple[int, int], int] = {}  # (stage, token) -> position its input is complete at
 
@@ -211,32 +228,33 @@ def _run(memory: Memory, stages: list[list[Drive]], config: AnalogConfig, tokens
         run.append(Input(dst=memory.input(token), count=-(-memory.inputs // config.port)))
         ready[0, token] = len(run) - 1
 
-    def perform(stage: int, token: int) -> None:
-        for drive in stages[stage]:
+    def perform(work: list[tuple[int, int]]) -> None:
+        """Append the drives of several (stage, token), mixed as ``lead`` says."""
+        turns = [((n + 0.5) / len(stages[stage]) + lead * stage, stage, token, drive)
+                 for stage, token in work for n, drive in enumerate(stages[stage])]
+        for _, stage, token, drive in sorted(turns, key=lambda turn: turn[:2]):
             moved = memory.moved(drive, stage, token)
             run.append(replace(moved, depends=len(run) - ready[stage, token]))
-        ready[stage + 1, token] = len(run) - 1
+            ready[stage + 1, token] = len(run) - 1
 
     def send(token: int) -> None:
         for n, (src, outputs) in enumerate(memory.outputs(token)):
             run.append(Output(src=src, count=-(-outputs // config.port),
                               last=n == len(memory.names) - 1))
 
-    depth = len(stages) if pipelined else 1
+    depth = len(stages)
     if not pipelined:
         for token in range(tokens):
             take(token)
-            for stage in range(len(stages)):
-                perform(stage, token)
+            for stage in range(depth):
+                perform([(stage, token)])
             send(token)
     else:
         take(0)
         for step in range(tokens + depth - 1):
             if step + 1 < tokens:
                 take(step + 1)
-            for stage in range(len(stages)):
-                if 0 <= step - stage < tokens:
-                    perform(stage, step - stage)
+            perform([(stage, step - stage) for stage in range(depth) if 0 <= step - stage < tokens])
             if step - depth + 1 >= 0:
                 send(step - depth + 1)
     return [*run, End()]

@@ -31,9 +31,9 @@ _REPORT_S = 0.25
 class ResultChecker:
     """Compares every beat of the result stream as it arrives."""
 
-    def __init__(self, job: LayerJob):
-        self._shape = job.config.out_port, job.config.acc_bits
-        self._bits = job.config.out_port * job.config.acc_bits
+    def __init__(self, lanes: int, acc_bits: int):
+        self._shape = lanes, acc_bits
+        self._bits = lanes * acc_bits
         self.start("", [])
 
     def start(self, name: str, expected: list[int]) -> None:
@@ -71,8 +71,8 @@ class ResultChecker:
 class StallWatch:
     """Feeds :class:`StallModel` with what the ports did at every edge."""
 
-    def __init__(self, streams: dict[str, Stream]):
-        self.model = StallModel()
+    def __init__(self, streams: dict[str, Stream], end: int = Opcode.END):
+        self.model, self._end = StallModel(), end
         self._streams = [streams[name] for name in ("commands", "weights", "acts", "results")]
 
     def edge(self) -> None:
@@ -81,7 +81,7 @@ class StallWatch:
             Handshake(stream.valid, stream.is_ready()) for stream in self._streams)
         offered = self._streams[0]
         self.model.step(commands, weights, acts, results,
-                        is_end=offered.moves and offered.read() % 16 == Opcode.END)
+                        is_end=offered.moves and offered.read() % 16 == self._end)
 
     def reset(self) -> None:
         """Count from zero."""
@@ -109,7 +109,8 @@ class TileBench:
 
     def __init__(self, dut, job: LayerJob):
         self.dut, self.job = dut, job
-        self.checker, self.progress = ResultChecker(job), Progress(job)
+        self.checker = ResultChecker(job.config.out_port, job.config.acc_bits)
+        self.progress = Progress(job)
         streams = {name: Stream(dut, name) for name in (*_INPUTS, "results")}
         stalls = {name: stall_pattern(job.stalls.get(name, 0.0), job.seed, name)
                   for name in streams}

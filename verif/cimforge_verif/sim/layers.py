@@ -13,7 +13,7 @@ from cimforge_verif.sim.jobs import JOB_VARIABLE, LayerJob, LayerResult
 from cimforge_verif.sim.run import run
 from cimforge_verif.vectors import VectorSet
 
-__all__ = ["STREAMS", "TOP", "cycle_limit", "simulate_layers"]
+__all__ = ["STREAMS", "TOP", "cycle_limit", "rates_of", "simulate_layers"]
 
 TOP = "dcim_tile"
 STREAMS = ("commands", "weights", "acts", "results")
@@ -82,7 +82,7 @@ def simulate_layers(config: DcimConfig, rtl: Sequence[Path] | Mapping[str, str],
         if vectors.config != config:
             raise DataError(f"{vectors.layer}: vectors made for configuration "
                             f"{vectors.config.digest}, not {config.digest}")
-    rates = _rates(stalls)
+    rates = rates_of(stalls)
     limits = [cycle_limit(vectors, max(rates.values())) for vectors in layers]
     folder = build(rtl, top, lean=lean, arguments=arguments, root=root)
     if timeout_s is None:
@@ -108,7 +108,8 @@ def _scratch(folder: Path) -> Iterator[str]:
         yield path
 
 
-def _rates(stalls: float | Mapping[str, float]) -> dict[str, float]:
+def rates_of(stalls: float | Mapping[str, float]) -> dict[str, float]:
+    """Return the probability of a stall of every stream; DataError if one is none."""
     rates = dict.fromkeys(STREAMS, 0.0)
     rates |= stalls if isinstance(stalls, Mapping) else dict.fromkeys(STREAMS, stalls)
     for name, rate in rates.items():

@@ -1,14 +1,26 @@
 """The requantizer of one result lane; combinational."""
 
+from typing import Protocol
+
 from amaranth import Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from cimforge.spec.config import DcimConfig
-
-__all__ = ["MAX_SHIFT", "RequantizeLayout", "Requantizer"]
+__all__ = ["MAX_SHIFT", "RequantizeLayout", "Requantizer", "Widths"]
 
 MAX_SHIFT = 47
+
+
+class Widths(Protocol):
+    """What a tile's configuration says about its sums and activations."""
+
+    @property
+    def acc_bits(self) -> int:
+        """Width of a sum."""
+
+    @property
+    def act_bits(self) -> int:
+        """Width of an activation."""
 
 
 class RequantizeLayout(data.StructLayout):
@@ -23,7 +35,8 @@ class Requantizer(wiring.Component):
 
     Parameters
     ----------
-    config : DcimConfig
+    config : Widths
+        Of either tile.
 
     Members
     -------
@@ -35,7 +48,7 @@ class Requantizer(wiring.Component):
         Result, saturated.
     """
 
-    def __init__(self, config: DcimConfig):
+    def __init__(self, config: Widths):
         self._config = config
         super().__init__({
             "acc": In(signed(config.acc_bits)),
@@ -44,7 +57,7 @@ class Requantizer(wiring.Component):
         })
 
     @property
-    def config(self) -> DcimConfig:
+    def config(self) -> Widths:
         """Parameters this instance was built from."""
         return self._config
 
