@@ -80,6 +80,7 @@ def compile(model: Annotated[str, typer.Argument(help="Checkpoint folder, hub id
     """Prune by a plan, quantize, and compile a model's linear layers into a program."""
     import cimforge as cf
     from cimforge.early import check_fit
+    from cimforge.pruning import uncounted_note
     from cimforge.report.progress import progress
     from cimforge.spec.files import check_writable
     from cimforge_sw.sentences import calibration_sentences
@@ -101,6 +102,8 @@ def compile(model: Annotated[str, typer.Argument(help="Checkpoint folder, hub id
             program = cf.compile(layers, tile, tokens, progress=bar.of)
     cf.save_program(program, out)
     typer.echo(f"{out}: {len(program.layers)} layers, {pruned.sparsity:.1%} pruned")
+    if note := uncounted_note(pruned.uncounted, pruned.sparsity_of_all):
+        typer.echo(note, err=True)
 
 
 @app.command()

@@ -39,19 +39,21 @@ def prune(model: _Model, sparsity: Annotated[float, typer.Option(help="Least sha
           out: Annotated[Path, typer.Option(help="New folder, or one to go on in.")] = Path(
               "runs/pruned")) -> None:
     """Select N:M per layer, prune, save checkpoint, plan and picture; goes on if interrupted."""
+    from cimforge.pruning import run_prune, uncounted_note
+
     if stream:
         path = _stream(model, out, calib, method, score, sparsity=sparsity, mode=mode,
                        config_name=config, exclude=exclude or (),
                        refused={"--max-cycles": max_cycles, "--update": update, "--packed": packed})
     else:
-        from cimforge.pruning import run_prune
-
         path = run_prune(model, out, default_texts(model, calib), method=method, sparsity=sparsity,
                          mode=mode, config_name=config, max_cycles=max_cycles,
                          exclude=exclude or (), update=update, packed=packed, score=score)
     figures = json.loads(path.with_name("selection.json").read_text(encoding="utf-8"))
     typer.echo(f"{figures['sparsity']:.2%} pruned, {figures['target']:.2%} asked for")
     typer.echo(f"{path}, {path.with_name('plan.svg')}, {path.with_name('checkpoint')}")
+    if note := uncounted_note(figures["uncounted"], figures["sparsity_of_all"]):
+        typer.echo(note, err=True)
 
 
 def _stream(model: str, out: Path, calib: Path | None, method: str, score: str, *,
@@ -103,7 +105,6 @@ def train(name: Annotated[str, typer.Argument(help="stdlib-llama or stdlib-mamba
 
 
 def default_texts(model: str, calib: Path | None) -> list[str]:
-    """Return the texts of a file, or those that suit a shipped model."""
     """Return the texts of a file, or what is built in for the model."""
     if calib is not None:
         from cimforge.cli import text_lines

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,20 +11,28 @@ from typing import TYPE_CHECKING, Any
 import cimforge as cf
 from cimforge.report.plots import plot_pareto, plot_plan
 from cimforge.report.progress import progress
-from cimforge.spec.errors import DataError
+from cimforge.spec.errors import ConfigError, DataError
 from cimforge.spec.files import check_writable, write_atomic
+from cimforge.spec.pattern import NmPattern
 
 if TYPE_CHECKING:
+    from cimforge_sw.plan import Plan
     from cimforge_sw.select import Selector
 
-__all__ = ["FRONT", "run_front", "run_prune"]
+__all__ = ["DESCRIPTION", "FRONT", "WRITTEN", "run_front", "run_prune", "uncounted_note",
+           "write_description"]
+
+#: What `write_description` writes.
+DESCRIPTION = ("plan.yaml", "plan.svg", "selection.json")
+#: What `run_prune` leaves in its folder.
+WRITTEN = ("checkpoint", *DESCRIPTION)
 
 #: Sparsities of a Pareto front.
 FRONT = (0.5, 0.5625, 0.625, 0.6875, 0.75)
 
 
 def _selector(bars, source: str, config_name: str, texts: Sequence[str], exclude: Sequence[str],
-              scored: int, check: Callable[["Selector"], None], update: bool = False,
+              scored: int, check: Callable[["Selector"], object], update: bool = False,
               score: str = "wanda"):
     """Load and calibrate; plans are scored on the first ``scored`` texts.
 
@@ -41,11 +49,11 @@ def _selector(bars, source: str, config_name: str, texts: Sequence[str], exclude
                             score=score)
         check(selector)
     with bars.task("calibrate", None) as bar:
-        stats = cf.calibrate(model, texts, progress=bar.of)
+        stats = cf.calibrate(model, texts, exclude=exclude, progress=bar.of)
     grams = None
     if update:
         with bars.task("Gram matrices", 1):
-            grams = gram_matrices(model, texts)
+            grams = gram_matrices(model, texts, exclude=exclude)
     return replace(selector, stats=stats, grams=grams)
 
 
@@ -60,8 +68,8 @@ def run_prune(source: str, out: Path, texts: Sequence[str], *, method: str = "fl
     source : str
         What ``load_model`` takes.
     out : Path
-        Folder of ``plan.yaml``, ``plan.svg``, ``selection.json`` and ``checkpoint/``. A search
-        that was interrupted left a journal in it, and goes on.
+        Folder of ``plan.yaml``, ``plan.svg``, ``selection.json`` and ``checkpoint/``, none of
+        which may be there. A search that was interrupted left a journal in it, and goes on.
     texts : sequence of str
         Calibration text.
     method, sparsity, mode, max_cycles
@@ -73,7 +81,7 @@ def run_prune(source: str, out: Path, texts: Sequence[str], *, method: str = "fl
     update : bool
         SparseGPT instead of Wanda: the weights that stay are updated, and FLOW-X chooses for that.
     packed : bool
-        Write packed N:M safetensors instead of a dense checkpoint.
+        Write packed N:M safetensors instead of a dense checkpoint; both in the source's type.
     score : str
         What masks keep: ``"wanda"`` or ``"magnitude"``; SparseGPT has its own.
     scored : int
@@ -90,19 +98,22 @@ def run_prune(source: str, out: Path, texts: Sequence[str], *, method: str = "fl
         As ``Selector.check``, `load_model` and `calibrate`; or ``out`` in use. Whatever arguments
         or shapes show to be wrong is found before calibration.
     """
-    from cimforge_sw.folders import check_new
-    from cimforge_sw.packed import save_packed, save_pruned
+    from cimforge_sw.folders import check_absent, new_entries
+    from cimforge_sw.packed import round_weights, save_packed, save_pruned
     from cimforge_sw.select import check_request, check_score
 
     check_request(method, sparsity, mode, max_cycles)
     check_score(score, update)
+    if scored < 1:
+        raise ConfigError(f"plans are scored on at least one text, not {scored}")
     check_writable(out)
-    check_new(out / "checkpoint")
-    journal = out / "search.journal"
+    check_absent(out, WRITTEN)
+    journal = out / "search.journal" if method == "flow-x" else None
     with progress() as bars:
         selector = _selector(
             bars, source, config_name, texts, exclude, scored,
-            lambda early: early.check(method, sparsity, mode, max_cycles), update, score)
+            lambda early: early.check(method, sparsity, mode=mode, max_cycles=max_cycles), update,
+            score)
         with bars.task(f"select ({method})", None) as bar:
             chosen = selector.select(method, sparsity, mode=mode, max_cycles=max_cycles,
                                      journal=journal, progress=bar.of)
@@ -110,22 +121,44 @@ def run_prune(source: str, out: Path, texts: Sequence[str], *, method: str = "fl
             pruned = (cf.prune_with_update(selector.model, chosen.plan, texts, progress=bar.of)
                       if update else
                       cf.prune(selector.model, chosen.plan, selector.stats, score))
-        chosen.plan.save(out / "plan.yaml")
-        cycles = selector.cycles(chosen)
+        if update:
+            round_weights(pruned)
         figures: dict[str, Any] = {
             "model": source, "method": method, "score": score, "update": update,
             "target": sparsity, "sparsity": pruned.sparsity, "excess": chosen.excess,
-            "cycles": cycles if math.isfinite(cycles) else None, "tokens": selector.tokens,
+            "uncounted": pruned.uncounted, "sparsity_of_all": pruned.sparsity_of_all,
+            "cycles": selector.cycles(chosen), "tokens": selector.tokens,
             "loss": selector.loss(chosen), "details": chosen.details,
-            "presence": [entry.presence for entry in selector.outliers],
-            "locality": [entry.locality for entry in selector.outliers]}
-        write_atomic(out / "selection.json", (json.dumps(figures, indent=1) + "\n").encode())
-        plot_plan(out / "plan.svg", {name: str(p) for name, p in pruned.patterns.items()},
-                  figures["presence"], figures["locality"])
-        with bars.task("save", 1):
-            (save_packed if packed else save_pruned)(pruned, out / "checkpoint")
-    journal.unlink(missing_ok=True)  # not before all that it led to is on disk
+            "presence": [entry and entry.presence for entry in selector.outliers],
+            "locality": [entry and entry.locality for entry in selector.outliers]}
+        with bars.task("save", 1), new_entries(out, WRITTEN) as new:
+            write_description(new, chosen.plan, pruned.patterns, figures)
+            (save_packed if packed else save_pruned)(pruned, new / "checkpoint")
+    if journal is not None:
+        journal.unlink(missing_ok=True)  # not before all that it led to is on disk
     return out / "plan.yaml"
+
+
+def write_description(folder: Path, plan: "Plan", patterns: Mapping[str, NmPattern],
+                      figures: Mapping[str, Any]) -> None:
+    """Write a plan, the picture of it, and the figures; cycles that are infinite are null in JSON.
+
+    Parameters
+    ----------
+    folder : Path
+        Gets the files of `DESCRIPTION`.
+    plan : Plan
+    patterns : mapping of str to NmPattern
+        The plan, resolved.
+    figures : mapping of str to Any
+        JSON types; ``cycles``, ``presence`` and ``locality`` among them.
+    """
+    cycles = figures["cycles"] if math.isfinite(figures["cycles"]) else None
+    plan.save(folder / "plan.yaml")
+    write_atomic(folder / "selection.json",
+                 (json.dumps({**figures, "cycles": cycles}, indent=1) + "\n").encode())
+    plot_plan(folder / "plan.svg", {name: str(pattern) for name, pattern in patterns.items()},
+              figures["presence"], figures["locality"])
 
 
 def run_front(source: str, out: Path, texts: Sequence[str], *,
@@ -134,9 +167,8 @@ def run_front(source: str, out: Path, texts: Sequence[str], *,
     """Draw the Pareto front of accuracy against latency; one point per method and sparsity.
 
     Plans are scored on the second half of the texts, which neither calibration nor selection saw;
-    cycles are the
-    closed form on the configuration, weights streamed. Points that are there already stay, so an
-    interrupted front goes on.
+    cycles are the closed form on the configuration, weights streamed. Points that are there already
+    stay, so an interrupted front goes on; a picture without points is not ours, and is refused.
 
     Returns
     -------
@@ -148,6 +180,7 @@ def run_front(source: str, out: Path, texts: Sequence[str], *,
     ConfigError, DataError
         As `run_prune`; fewer than two texts; or a layer that does not fit the hardware.
     """
+    from cimforge_sw.folders import check_absent
     from cimforge_sw.objective import Objective
     from cimforge_sw.select import check_request
 
@@ -157,6 +190,8 @@ def run_front(source: str, out: Path, texts: Sequence[str], *,
         raise DataError(f"a front needs at least 2 texts, to calibrate on one half and score plans "
                         f"on the other, not {len(texts)}")
     check_writable(out)
+    if not (out / "pareto.json").exists():  # then a picture there is not ours
+        check_absent(out, ["pareto.svg"])
     half = len(texts) // 2
     path = out / "pareto.json"
     about = [source, config_name, list(exclude), hashlib.sha256(repr(list(texts)).encode())
@@ -164,7 +199,8 @@ def run_front(source: str, out: Path, texts: Sequence[str], *,
     points = _points(path, about)
     done = {(point["method"], point["target"]) for point in points}
     with progress() as bars:
-        selector = _selector(bars, source, config_name, texts[:half], exclude, half, _check_front)
+        selector = _selector(bars, source, config_name, texts[:half], exclude, half,
+                             lambda early: _check_front(early, methods))
         unseen = Objective(selector.model, texts[half:])
         for method in methods:
             for target in FRONT:
@@ -185,19 +221,29 @@ def run_front(source: str, out: Path, texts: Sequence[str], *,
     return plot_pareto(out / "pareto.svg", points, "loss to the dense model (lower is better)")
 
 
-def _check_front(selector: "Selector") -> None:
-    """Refuse a front with a target out of reach, or with cycles that there are not."""
+def _check_front(selector: "Selector", methods: Sequence[str]) -> None:
+    """Refuse a front with a point that a method cannot select, or cycles that there are not."""
     from cimforge_sw.compile.cost import pattern_cycles
 
     assert selector.config is not None
-    for target in FRONT:
-        selector.budget(target)
+    for method in methods:
+        for target in FRONT:
+            selector.check(method, target)
     for name, (outputs, inputs) in selector.shapes.items():
         cycles = [pattern_cycles(selector.config, outputs, inputs, option, selector.tokens)
                   for option in selector.options]
         if not all(map(math.isfinite, cycles)):
             raise DataError(f"{name}: {inputs} inputs do not fit the hardware with every pattern, "
                             "so that a front over cycles would have holes")
+
+
+def uncounted_note(uncounted: Mapping[str, int], sparsity_of_all: float) -> str:
+    """Return a line on weights that are neither pruned nor in the sparsity; empty without any."""
+    if not uncounted:
+        return ""
+    return (f"not pruned and not counted: {sum(uncounted.values())} weights in {len(uncounted)} "
+            f"parameter(s) that are no linear layers, first {next(iter(uncounted))}; "
+            f"{sparsity_of_all:.1%} of all are 0")
 
 
 def _points(path: Path, about: list[Any]) -> list[dict[str, Any]]:

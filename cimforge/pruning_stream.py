@@ -1,14 +1,12 @@
 """``cimforge prune --stream``: select, prune and save, one block of the model in memory."""
 
-import json
-import math
 from collections.abc import Sequence
 from pathlib import Path
 
 import cimforge as cf
-from cimforge.report.plots import plot_plan
+from cimforge.pruning import DESCRIPTION, WRITTEN, write_description
 from cimforge.report.progress import progress
-from cimforge.spec.files import check_writable, write_atomic
+from cimforge.spec.files import check_writable
 
 __all__ = ["needs_texts", "run_stream_prune"]
 
@@ -43,32 +41,28 @@ def run_stream_prune(source: str, out: Path, texts: Sequence[str] | None, *, met
     ConfigError, DataError
         As `stream_select` and `stream_prune`; or ``out`` in use.
     """
-    from cimforge_sw.folders import check_new
+    from cimforge_sw.folders import check_absent, new_entries
     from cimforge_sw.select import check_score
     from cimforge_sw.stream_select import check_streamed, stream_select
 
     check_streamed(method, sparsity, mode)
     check_score(score)
     check_writable(out)
-    check_new(out / "checkpoint")
+    check_absent(out, WRITTEN)
     config = cf.load_config(config_name)
     with progress() as bars:
         with bars.task(f"select ({method})", 1):
             chosen = stream_select(source, texts, config, method=method, sparsity=sparsity,
                                    mode=mode, exclude=exclude)
-        out.mkdir(parents=True, exist_ok=True)
-        with bars.task("prune, save", None) as bar:
+        with bars.task("prune, save", None) as bar, new_entries(out, DESCRIPTION) as new:
+            # Not made in `new`: what an interrupted run left would go with that.
             pruned = cf.stream_prune(source, chosen.plan, texts, out / "checkpoint", score=score,
-                                     progress=bar.of)
-    details = dict(chosen.details)
-    cycles, tokens = details.pop("cycles"), details.pop("tokens")
-    presence, locality = details.pop("presence"), details.pop("locality")
-    chosen.plan.save(out / "plan.yaml")
-    figures = {"model": source, "method": method, "score": score, "streamed": True,
-               "target": sparsity, "sparsity": pruned.sparsity, "excess": chosen.excess,
-               "cycles": cycles if math.isfinite(cycles) else None, "tokens": tokens,
-               "details": details, "presence": presence, "locality": locality}
-    write_atomic(out / "selection.json", (json.dumps(figures, indent=1) + "\n").encode())
-    plot_plan(out / "plan.svg", {name: str(p) for name, p in pruned.patterns.items()},
-              presence, locality)
+                                     exclude=exclude, progress=bar.of)
+            details = dict(chosen.details)
+            moved = {key: details.pop(key) for key in ("cycles", "tokens", "presence", "locality")}
+            write_description(new, chosen.plan, pruned.patterns, {
+                "model": source, "method": method, "score": score, "streamed": True,
+                "target": sparsity, "sparsity": pruned.sparsity, "excess": chosen.excess,
+                "uncounted": pruned.uncounted, "sparsity_of_all": pruned.sparsity_of_all,
+                "details": details, **moved})
     return out / "plan.yaml"

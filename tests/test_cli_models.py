@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from sw_checkpoints import add_letters, save_tiny
+from sw_families import save_family
 
 from cimforge import cli, pruning
-from cimforge.spec.errors import DataError
+from cimforge.spec.errors import CimforgeError, DataError
 from cimforge.spec.yaml_config import load_config
 from cimforge_sw.calibration import calibrate
 from cimforge_sw.compile.cost import pattern_cycles
@@ -173,8 +175,8 @@ def test_a_streamed_prune_is_the_whole_models(checkpoint, calib, tmp_path, monke
     assert said.startswith(f"{figures['sparsity']:.2%} pruned, 62.50% asked for\n")
     assert run(monkeypatch, capsys, *common, "--out", tmp_path / "whole")[0] == 0
     whole = json.loads((tmp_path / "whole" / "selection.json").read_text())
-    assert {key: figures[key] for key in ("sparsity", "cycles", "tokens", "score", "excess")} == {
-        key: whole[key] for key in ("sparsity", "cycles", "tokens", "score", "excess")}
+    same = ("sparsity", "cycles", "tokens", "score", "excess", "uncounted", "sparsity_of_all")
+    assert {key: figures[key] for key in same} == {key: whole[key] for key in same}
     for name in ("plan.yaml", "checkpoint/plan.yaml"):
         assert (tmp_path / "parts" / name).read_text() == (tmp_path / "whole" / name).read_text()
     layers = [linear_layers(load_model(tmp_path / kind / "checkpoint").module)
@@ -182,6 +184,29 @@ def test_a_streamed_prune_is_the_whole_models(checkpoint, calib, tmp_path, monke
     for name, layer in layers[0].items():
         assert torch.equal(weight_matrix(layer), weight_matrix(layers[1][name]))
     assert (tmp_path / "parts" / "plan.svg").exists()
+
+
+def test_a_streamed_prune_overwrites_nothing_and_needs_no_text_for_excluded_layers(
+        calib, tmp_path, monkeypatch, capsys):
+    """FalconMamba's ``dt_proj`` is used by its weight, which no hook sees."""
+    source = add_letters(save_family("falconmamba", tmp_path / "falconmamba"))
+    out = tmp_path / "out"
+    command = ["prune", source, "--stream", "--method", "flow", "--sparsity", "0.4", "--exclude",
+               "*.dt_proj", "--calib", calib, "--out", out]
+    out.mkdir()
+    for name in ("plan.yaml", "plan.svg", "selection.json"):
+        (out / name).write_text("mine")
+        code, _, error = run(monkeypatch, capsys, *command)
+        assert (code, f"{name}: already there, and nothing is" in error) == (2, True), error
+        assert [path.name for path in out.iterdir()] == [name]
+        (out / name).unlink()
+    code, _, error = run(monkeypatch, capsys, *command)
+    assert code == 0, error
+    figures = json.loads((out / "selection.json").read_text())
+    assert figures["presence"].count(None) == 2
+    assert figures["sparsity"] >= 0.4
+    assert sorted(path.name for path in out.iterdir()) == [
+        "checkpoint", "plan.svg", "plan.yaml", "selection.json"]
 
 
 def test_magnitude_masks_differ_and_uniform_magnitude_streams_without_text(
@@ -213,14 +238,14 @@ def test_flow_x_scores_the_masks_that_prune_makes(checkpoint):
     (["prune", "--method", "magnitude"], "method must be one of uniform, owl, flow, flow-x, not"),
     (["prune", "--score", "other"], "score must be one of wanda, magnitude, not 'other'"),
     (["prune", "--score", "magnitude", "--update"], "SparseGPT's update has a score of its own"),
-    (["prune", "--sparsity", "1.5"], "the sparsity target must be in 0 .. 1, not 1.5"),
-    (["prune", "--sparsity", "nan"], "the sparsity target must be in 0 .. 1, not nan"),
+    (["prune", "--sparsity", "1.5"], "target must be a number in 0 .. 1, not 1.5"),
+    (["prune", "--sparsity", "nan"], "target must be a number in 0 .. 1, not nan"),
     (["prune", "--sparsity", "0.9"], "a sparsity of 0.9 is out of reach"),
     (["prune", "--method", "flow", "--mode", "fast"],
      "mode must be one of latency, balanced, accuracy, not 'fast'"),
     (["prune", "--mode", "latency"], "only flow takes a mode, not flow-x"),
     (["prune", "--method", "flow", "--max-cycles", "9"], "only flow-x takes a limit on cycles"),
-    (["prune", "--max-cycles", "-9"], "the limit on cycles must be above 0, not -9.0"),
+    (["prune", "--max-cycles", "-9"], "max_cycles must be a positive number, not -9.0"),
     (["prune", "--max-cycles", "9"], "no plan prunes 0.5 of the weights within 9 cycles"),
     (["prune", "--exclude", "foo"], "'foo' matches none of 14 layers"),
     (["prune", "--config", "foo"], "no preset named 'foo'"),
@@ -267,3 +292,87 @@ def test_a_fixed_tile_has_cycles_for_denser_layers_and_takes_a_limit_on_them(che
     plan = Plan.load(path).resolve(layers)
     assert sum(pattern_cycles(config, *weight_matrix(layer).shape, plan[name], 16)
                for name, layer in layers.items()) <= cycles
+
+
+@pytest.mark.parametrize(("options", "message"), [
+    ({"method": "best"}, "method must be one of"), ({"mode": "fast"}, "mode must be one of"),
+    ({"sparsity": 0.999}, "out of reach"), ({"exclude": ["nowhere"]}, "matches none of"),
+    ({"max_cycles": 1.0, "method": "flow"}, "only flow-x takes a limit"),
+    ({"scored": 0}, "scored on at least one text, not 0")])
+def test_a_request_is_refused_before_calibration(checkpoint, tmp_path, monkeypatch, options,
+                                                 message):
+    monkeypatch.setattr("cimforge.calibrate", lambda *_, **__: pytest.fail("calibrated"))
+    with pytest.raises(CimforgeError, match=message):
+        pruning.run_prune(checkpoint, tmp_path / "out", TEXTS, **options)
+
+
+def test_excluded_layers_are_left_out_of_calibration(checkpoint, tmp_path):
+    out, exclude = tmp_path / "out", ["*.q_proj", "*.0.mlp.*"]
+    pruning.run_prune(checkpoint, out, TEXTS, method="flow", exclude=exclude, update=True,
+                      sparsity=0.4)
+    figures = json.loads((out / "selection.json").read_text())
+    assert sum(value is None for value in figures["presence"]) == 5
+    plan = Plan.load(out / "plan.yaml")
+    assert sum(str(pattern) == "1:1" for pattern in plan.layers.values()) >= 5
+    assert figures["sparsity"] >= 0.4
+
+
+@pytest.mark.parametrize("name", ["plan.yaml", "plan.svg", "selection.json"])
+@pytest.mark.parametrize("method", ["uniform", "flow-x"])
+def test_files_that_prune_did_not_write_stay(checkpoint, tmp_path, name, method):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / name).write_text("mine")
+    (out / "notes.txt").write_text("mine, too")
+    with pytest.raises(DataError, match=f"{name}: already there, and nothing is overwritten"):
+        pruning.run_prune(checkpoint, out, TEXTS, method=method)
+    assert (out / name).read_text() == "mine"
+    assert sorted(path.name for path in out.iterdir()) == sorted([name, "notes.txt"])
+    (out / name).unlink()
+    pruning.run_prune(checkpoint, out, TEXTS, method="uniform")
+    assert (out / "notes.txt").read_text() == "mine, too"
+
+
+def test_another_method_leaves_the_journal_of_an_interrupted_search(checkpoint, tmp_path):
+    (tmp_path / "out").mkdir()
+    journal = tmp_path / "out" / "search.journal"
+    journal.write_text("hours of work\n")
+    pruning.run_prune(checkpoint, tmp_path / "out", TEXTS, method="uniform")
+    assert journal.read_text() == "hours of work\n"
+
+
+def test_a_picture_that_front_did_not_draw_stays(checkpoint, tmp_path):
+    (tmp_path / "pareto.svg").write_text("mine")
+    with pytest.raises(DataError, match=r"pareto\.svg: already there, and nothing is overwritten"):
+        pruning.run_front(checkpoint, tmp_path, TEXTS)
+    assert (tmp_path / "pareto.svg").read_text() == "mine"
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("update", [False, True])
+def test_the_type_of_the_source_is_kept(checkpoint, tmp_path, packed, update):
+    module = load_model(checkpoint).module.half()
+    module.save_pretrained(checkpoint)
+    pruning.run_prune(checkpoint, tmp_path / "out", TEXTS, method="uniform", packed=packed,
+                      update=update)
+    folder = tmp_path / "out" / "checkpoint"
+    file, = folder.glob("*.safetensors")
+    kinds = {tensor.dtype for tensor in load_file(file).values()}
+    assert kinds == {torch.float16, torch.uint8} if packed else {torch.float16}
+    assert json.loads((folder / "config.json").read_text())["dtype"] == "float16"
+    assert load_model(folder).dtype == torch.float16
+
+
+def test_weights_that_are_no_linear_layers_are_named(calib, tmp_path, monkeypatch, capsys):
+    source = add_letters(save_family("mixtral", tmp_path / "mixtral"))
+    code, _, error = run(monkeypatch, capsys, "prune", source, "--method", "uniform", "--calib",
+                         calib, "--out", tmp_path / "out")
+    assert code == 0, error
+    figures = json.loads((tmp_path / "out" / "selection.json").read_text())
+    experts = sum(p.numel() for name, p in load_model(source).module.named_parameters()
+                  if ".experts." in name)
+    assert sum(figures["uncounted"].values()) == experts
+    counted = sum(weight_matrix(layer).numel()
+                  for layer in linear_layers(load_model(source).module).values())
+    assert figures["sparsity_of_all"] == pytest.approx(0.5 * counted / (counted + experts))
+    assert f"not pruned and not counted: {experts} weights in 6 parameter(s)" in error

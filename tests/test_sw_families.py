@@ -3,14 +3,17 @@
 import pytest
 import torch
 from sw_checkpoints import ALL_FAMILIES, save_tiny, token_rows
+from sw_families import save_family
 
 from cimforge.spec.errors import DataError
 from cimforge.spec.pattern import NmPattern, group_counts
 from cimforge_sw.calibration import calibrate
+from cimforge_sw.layers import uncounted_weights
 from cimforge_sw.models import linear_layers, load_model, weight_matrix
 from cimforge_sw.packed import load_packed, save_packed, save_pruned
 from cimforge_sw.plan import Plan
 from cimforge_sw.prune import prune, sparsity
+from cimforge_sw.stream import stream_prune
 
 # 5, 7 and 3 leave a short last group in every layer; the last plan keeps a block dense.
 PLANS = [Plan.uniform("2:4"), Plan.uniform("3:5"), Plan.uniform("1:7", "share2"),
@@ -102,3 +105,42 @@ def test_activations_that_are_nan_name_a_layer(tmp_path, family):
     model.module.get_input_embeddings().weight[token_rows()[0][0], 0] = float("nan")
     with pytest.raises(DataError, match=f"{first}: NaN or infinite activations at its input"):
         calibrate(model, token_rows())
+
+
+@pytest.mark.parametrize("family", [*ALL_FAMILIES, "bloom", "deberta", "rwkv", "t5_encoder"])
+def test_linear_layers_are_all_that_these_families_multiply_by(tmp_path, family):
+    save = save_tiny if family in ALL_FAMILIES else save_family
+    assert uncounted_weights(load_model(save(family, tmp_path)).module) == {}
+
+
+@pytest.mark.parametrize(("family", "parts"), [
+    ("mixtral", {"gate_up_proj", "down_proj"}), ("xlnet", {"q", "k", "v", "o", "r", "seg_embed"})])
+def test_weights_that_are_no_linear_layers_are_named(tmp_path, family, parts):
+    source, rows, plan = save_family(family, tmp_path / "source"), token_rows(), PLANS[0]
+    model = load_model(source)
+    pruned = prune(model, plan, calibrate(model, rows))
+    assert {name.rpartition(".")[2] for name in pruned.uncounted} == parts
+    known = dict(model.module.named_parameters())
+    assert all(known[name].numel() == count for name, count in pruned.uncounted.items())
+    zeros = pruned.sparsity * sum(mask.numel() for mask in pruned.masks.values())
+    everything = sum(mask.numel() for mask in pruned.masks.values()) + sum(
+        pruned.uncounted.values())
+    assert pruned.sparsity_of_all == pytest.approx(zeros / everything)
+    assert pruned.sparsity_of_all < 0.8 * pruned.sparsity
+
+
+def test_streaming_names_them_too(tmp_path, monkeypatch):
+    monkeypatch.setattr("cimforge_sw.stream.uncounted_weights", lambda _: {"experts": 10_000})
+    source = save_tiny("llama", tmp_path / "source")
+    streamed = stream_prune(source, PLANS[0], token_rows(), tmp_path / "out")
+    weights = sum(weight_matrix(layer).numel()
+                  for layer in linear_layers(load_model(source).module).values())
+    assert streamed.uncounted == {"experts": 10_000}
+    assert streamed.sparsity_of_all == pytest.approx(0.5 * weights / (weights + 10_000))
+
+
+def test_states_with_the_tokens_first_cannot_be_streamed(tmp_path):
+    source = save_family("xlnet", tmp_path / "source")
+    with pytest.raises(DataError, match=r"states \[3, 2, 32\], but streaming wants \[2, 3, H\]"):
+        stream_prune(source, PLANS[0], [[1, 2, 3], [4, 5, 6]], tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["source"]

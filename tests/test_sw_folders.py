@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 
 from cimforge.spec.errors import DataError
 from cimforge_sw import folders
-from cimforge_sw.folders import check_new, new_folder
+from cimforge_sw.folders import check_absent, check_new, new_entries, new_folder
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -99,6 +99,76 @@ def test_the_current_folder_can_be_given_where_it_is_empty(tmp_path, monkeypatch
         fill(folder)
     assert names(tmp_path / "here") == ["below", "file"]
     monkeypatch.chdir(tmp_path)
+
+
+NAMES = ("below", "file")
+
+
+def test_new_entries_come_all_or_none_and_what_is_there_stays(tmp_path, monkeypatch):
+    out, real = tmp_path / "a" / "out", Path.rename
+
+    def write(error):
+        with new_entries(out, NAMES) as folder:
+            fill(folder)
+            raise error
+
+    for error, raised in ((OSError(28, "No space left"), DataError),
+                          (SafetensorError("No space left"), DataError),
+                          (KeyboardInterrupt(), KeyboardInterrupt)):
+        with pytest.raises(raised):
+            write(error)
+        assert not list(tmp_path.iterdir())
+    out.mkdir(parents=True)
+    (out / "notes").write_text("mine")
+    (out / "file").mkdir()  # nothing, though a file cannot take its place
+    (out / ".unfinished.killed.new").mkdir()
+
+    def full(path, target):
+        if path.name == "file" and target == out / "file":
+            raise OSError(28, "No space left on device")
+        return real(path, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", full)
+        with pytest.raises(DataError, match="No space left"), new_entries(out, NAMES) as folder:
+            fill(folder)
+    assert names(out) == ["notes"]
+    with new_entries(out, NAMES) as folder:
+        fill(folder)
+        assert not (out / "below").exists()
+    assert modes(out) == {".": 0o755, "file": 0o644, "below": 0o755, "below/file": 0o644,
+                          "notes": 0o644}
+    for name in NAMES:
+        with pytest.raises(DataError, match=f"{name}: already there, and nothing is overwritten"):
+            check_absent(out, [name, "other"])
+
+
+def test_new_entries_of_a_link_are_where_it_leads(tmp_path, monkeypatch):
+    (tmp_path / "link").symlink_to(tmp_path / "disk" / "out")
+    with new_entries(tmp_path / "link", NAMES) as folder:
+        fill(folder)
+    assert (tmp_path / "link").is_symlink()
+    assert names(tmp_path / "disk" / "out") == ["below", "file"]
+    (tmp_path / "circle").symlink_to(tmp_path / "circle")
+    with pytest.raises(DataError, match="circle: cannot be written"):
+        check_absent(tmp_path / "circle", NAMES)
+    (tmp_path / "below").mkdir()
+    check_absent(tmp_path, NAMES)
+    monkeypatch.setattr(folders.os.path, "ismount", lambda _: True)
+    with pytest.raises(DataError, match="below: already there"):
+        check_absent(tmp_path, NAMES)
+
+
+def test_entries_that_came_meanwhile_are_not_overwritten(tmp_path):
+    def write():
+        with new_entries(tmp_path, NAMES) as folder:
+            fill(folder)
+            (tmp_path / "file").write_text("mine")
+
+    with pytest.raises(DataError, match="file: already there"):
+        write()
+    assert names(tmp_path) == ["file"]
+    assert (tmp_path / "file").read_text() == "mine"
 
 
 def test_what_a_killed_run_left_goes_and_what_a_living_one_writes_stays(tmp_path):

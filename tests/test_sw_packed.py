@@ -16,13 +16,14 @@ from cimforge.spec.pattern import NmPattern
 from cimforge_sw.calibration import calibrate
 from cimforge_sw.masks import nm_mask
 from cimforge_sw.models import load_model, weight_matrix
-from cimforge_sw.packed import load_packed, save_packed
+from cimforge_sw.packed import load_packed, round_weights, save_packed, save_pruned
 from cimforge_sw.packed_layer import PackedShape, index_bits, pack_layer, unpack_layer
 from cimforge_sw.plan import Plan
 from cimforge_sw.prune import prune
 
 FILE = "model.packed.safetensors"
 LAYER = "model.layers.1.mlp.down_proj"
+SQUARE = "model.layers.0.self_attn.q_proj"
 
 
 def pack_one_by_one(weight, mask, n, m):
@@ -42,7 +43,7 @@ def pack_one_by_one(weight, mask, n, m):
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.integers(2, 17), st.integers(1, 16), st.integers(1, 40), st.integers(1, 5),
+@given(st.integers(2, 60), st.integers(1, 50), st.integers(1, 40), st.integers(1, 5),
        st.integers(0, 2**31))
 def test_layers_round_trip_and_follow_the_specification(m, n, inputs, outputs, seed):
     pattern = NmPattern(min(n, m - 1), m)
@@ -156,6 +157,13 @@ def edit(folder, change=None, **metadata):
     save_file(tensors, folder / FILE, metadata=meta)
 
 
+def add_layer(tensors, layers, name):
+    """Pack a layer once more under another name."""
+    layers[name] = layers[LAYER]
+    for part in ("values", "index"):
+        tensors[f"{name}.{part}"] = tensors[f"{LAYER}.{part}"].clone()
+
+
 def truncate(folder):
     data = (folder / FILE).read_bytes()
     (folder / FILE).write_bytes(data[:len(data) // 2])
@@ -185,12 +193,29 @@ def positions(*bits):
     (lambda f: edit(f, lambda t, _: t.pop(f"{LAYER}.index")),
      rf"{LAYER}: the metadata has this layer, but the file has no tensor '{LAYER}\.index'"),
     (lambda f: edit(f, lambda _, m: m.pop(LAYER)),
-     rf"1 tensor\(s\) of LlamaForCausalLM are not in the file, first '{LAYER}\.weight'"),
+     rf"{LAYER}: the file has '{LAYER}\.values' and .*, but the metadata does not describe"),
     (lambda f: edit(f, lambda t, _: t.pop("model.norm.weight")), r"first 'model\.norm\.weight'"),
     (positions(0xff, 0xff, 0xff), rf"{LAYER}: index out of range: a position beyond"),
     (positions(0, 0, 0), rf"{LAYER}: damaged index: the positions of a group must ascend"),
     (lambda f: edit(f, lambda t, _: t[f"{LAYER}.values"][3, -1:].fill_(1)),
      rf"{LAYER}: damaged values: padding must be 0"),
+    (lambda f: edit(f, layers="[" * 100_000), r"'layers' of the metadata is not JSON"),
+    (lambda f: edit(f, lambda t, _: t.update({f"{LAYER}.weight": torch.ones(32, 56)})),
+     rf"{LAYER}: packed, but the file has a dense '{LAYER}\.weight', too"),
+    (lambda f: edit(f, lambda _, m: m[SQUARE].update(transposed=True)),
+     rf"{SQUARE}: 'transposed' must be false for a Linear, not true"),
+    (lambda f: edit(f, lambda t, m: add_layer(t, m, "model.extra")),
+     r"model\.extra is packed, but LlamaForCausalLM has no such linear layer"),
+    (lambda f: edit(f, lambda t, m: (add_layer(t, m, "model.extra"), m.pop("model.extra"))),
+     r"model\.extra: the file has 'model\.extra\.values' and .* does not describe this layer"),
+    (lambda f: edit(f, lambda t, m: (m[LAYER].update(dtype="int64"), t.update(
+        {f"{LAYER}.values": t[f"{LAYER}.values"].long()}))),
+     rf"{LAYER}: expected values of floating point, not torch\.int64"),
+    (lambda f: edit(f, lambda _, m: m[LAYER].update(n=1, m=10**12)),
+     rf"'{LAYER}': N:M keeps N of at most 65536 weights, not of 1000000000000"),
+    (lambda f: edit(f, lambda _, m: m[LAYER].update(n=1, m=10**4000)),
+     rf"'{LAYER}': N:M keeps N of at most 65536 weights, not of a number of 13288 bits"),
+    (lambda f: edit(f, lambda _, m: m[LAYER].update(outputs=True)), r"positive integers as out"),
     (lambda f: (f / "plan.yaml").unlink(), r"plan\.yaml: cannot read the plan"),
     (lambda f: Plan.uniform("2:4").save(f / "plan.yaml"),
      rf"plan\.yaml: model\.layers\.0\.self_attn\.k_proj is planned 2:4, but {FILE} holds it dense"),
@@ -207,3 +232,28 @@ def test_damage_is_named(tmp_path, pruned, damage, message):
 def test_a_dense_checkpoint_is_no_packed_one(tmp_path):
     with pytest.raises(DataError, match=rf"a dense checkpoint; expected {FILE}"):
         load_packed(save_tiny("llama", tmp_path))
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16])
+def test_the_type_of_the_source_is_the_default_where_it_is_exact(tmp_path, kind):
+    load_model(save_tiny("llama", tmp_path / "wide")).module.to(kind).save_pretrained(
+        tmp_path / "source")
+    model = load_model(tmp_path / "source")
+    assert model.dtype == kind
+    pruned = prune(model, Plan.uniform("2:4"), calibrate(model, token_rows()))
+    save_packed(pruned, tmp_path / "packed")
+    save_pruned(pruned, tmp_path / "dense")
+    assert load_file(tmp_path / "packed" / FILE)[f"{LAYER}.values"].dtype == kind
+    assert same(load_packed(tmp_path / "packed").model, pruned.model)
+    assert same(load_model(tmp_path / "dense"), pruned.model)
+    assert {t.dtype for t in load_file(tmp_path / "dense" / "model.safetensors").values()} == {kind}
+    weight_matrix(pruned.model.module.get_submodule(LAYER))[pruned.masks[LAYER]] += 1e-5
+    save_packed(pruned, tmp_path / "exact")
+    assert load_file(tmp_path / "exact" / FILE)[f"{LAYER}.values"].dtype == torch.float32
+    round_weights(pruned)
+    save_packed(pruned, tmp_path / "rounded")
+    assert load_file(tmp_path / "rounded" / FILE)[f"{LAYER}.values"].dtype == kind
+    weight_matrix(pruned.model.module.get_submodule(LAYER))[0, 0] = 3.4e38
+    if kind == torch.float16:
+        with pytest.raises(DataError, match=rf"{LAYER}: an updated weight is beyond the range"):
+            round_weights(pruned)

@@ -8,11 +8,12 @@ import pytest
 import torch
 from sw_checkpoints import FAMILIES, save_tiny, token_rows
 
-from cimforge.spec.errors import DataError
+from cimforge.spec.errors import ConfigError, DataError
 from cimforge.spec.pattern import NmPattern, group_counts
 from cimforge_sw.calibration import calibrate
 from cimforge_sw.masks import nm_mask
 from cimforge_sw.models import linear_layers, load_model, weight_matrix
+from cimforge_sw.packed import load_packed, save_packed
 from cimforge_sw.plan import Plan
 from cimforge_sw.prune import check_groups, prune
 from cimforge_sw.scores import wanda_score
@@ -88,3 +89,26 @@ def test_the_gate_runs_when_pruning(calibrated, monkeypatch):
                         lambda score, *_: torch.ones(score.shape, dtype=torch.bool))
     with pytest.raises(DataError, match=r"inputs 0\.\.3 keep 4 weights, more than 2:4 allows"):
         prune(model, Plan.uniform("2:4"), stats)
+
+
+@pytest.mark.parametrize("granularity", ["free", "share4", "tile"])
+def test_an_m_beyond_the_inputs_is_one_group_and_takes_no_memory(tmp_path, granularity):
+    model = load_model(save_tiny("llama", tmp_path / "dense"))
+    stats = calibrate(model, token_rows())
+    wide = prune(model, Plan.uniform("3:65536", granularity), stats)
+    near = prune(model, Plan.uniform("3:60", granularity), stats)  # K is 32 or 56
+    assert all(torch.equal(mask, near.masks[name]) for name, mask in wide.masks.items())
+    if granularity == "free":
+        assert all((mask.sum(1) == 3).all() for mask in wide.masks.values())
+    save_packed(wide, tmp_path / "packed")
+    assert load_packed(tmp_path / "packed").sparsity == wide.sparsity
+
+
+@pytest.mark.parametrize(("text", "message"), [
+    ("1:65537", "at most 65536 weights, not of 65537"),
+    ("1:100000000000", "at most 65536 weights, not of 100000000000"),
+    ("1:" + "9" * 5000, "at most 65536 weights, not of a number of 5000 digits"),
+    ("9" * 4000 + ":4", "needs 1 <= N <= M, not a number of 13288 bits:4")])
+def test_patterns_too_large_are_refused(text, message):
+    with pytest.raises(ConfigError, match=message):
+        Plan.uniform(text)

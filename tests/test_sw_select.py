@@ -137,8 +137,8 @@ def test_excluded_layers_stay_dense_inside_the_budget():
 
 
 @pytest.mark.parametrize(("target", "candidates", "error", "text"), [
-    (1.0, line_candidates(), ConfigError, "must be in 0 .. 1"),
-    (-0.1, line_candidates(), ConfigError, "must be in 0 .. 1"),
+    (1.0, line_candidates(), ConfigError, "must be a number in 0 .. 1"),
+    (-0.1, line_candidates(), ConfigError, "must be a number in 0 .. 1"),
     (0.5, (), ConfigError, "expected different candidate patterns, not none"),
     (0.5, (NmPattern(1, 2), NmPattern(1, 2)), ConfigError, "expected different"),
     (0.8, (NmPattern(1, 1), NmPattern(2, 8)), DataError, "at most 0.75 of the 5120 weights"),
@@ -223,3 +223,16 @@ def test_a_journal_survives_an_interruption(tmp_path):
     path.write_text("no journal\n")
     with pytest.raises(DataError, match="not a journal"):
         Journal(path, "model")
+
+
+def test_uniform_takes_the_largest_m_that_reaches_the_target():
+    patterns = [NmPattern.parse(text) for text in ("1:1", "1:4", "2:4", "7:8")]
+    mixes = uniform_mixes(Budget(SHAPES, patterns, 0.6))
+    assert {str(p) for mix in mixes for p in mix.plan.layers.values()} == {"2:4", "1:4"}
+    assert all(mix.sparsity >= 0.6 for mix in mixes)
+    selection, = uniform_mixes(Budget(SHAPES, patterns, 0.125))
+    assert {str(p) for p in selection.plan.layers.values()} == {"7:8"}
+    # Of 8 inputs 3:8 prunes 5 and 2:4 4, of 4 inputs 1 and 2: together 7, each alone 6.
+    candidates = [NmPattern(3, 8), NmPattern(2, 4)]
+    with pytest.raises(DataError, match="no uniform pattern of 3:8, 2:4 prunes "):
+        uniform_mixes(Budget({"a": (1, 8), "b": (1, 4)}, candidates, 7 / 12))

@@ -1,11 +1,15 @@
 """Selection on a small real model: every method, FLOW-X's promises, and interruption."""
 
+import json
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from sw_checkpoints import save_tiny, token_rows
+from sw_families import save_family
 
-from cimforge.spec.errors import ConfigError, DataError
+from cimforge.spec.errors import CimforgeError, ConfigError, DataError
 from cimforge.spec.pattern import NmPattern
 from cimforge.spec.yaml_config import load_config
 from cimforge_sw.calibration import calibrate
@@ -14,8 +18,9 @@ from cimforge_sw.models import load_model
 from cimforge_sw.objective import Objective
 from cimforge_sw.prune import prune
 from cimforge_sw.select import METHODS, Selector
+from cimforge_sw.selection import flow, flow_x
 from cimforge_sw.sparsegpt import sparsegpt
-from cimforge_sw.update import gram_matrices
+from cimforge_sw.update import gram_matrices, prune_with_update
 from cimforge_sw.variants import Variants
 
 
@@ -187,3 +192,52 @@ def test_cycles_of_a_pattern_are_those_of_its_program():
         layer = SimpleNamespace(weight=weight * keep, pattern=pattern)
         program = cf.compile({"l": layer}, config, 5)
         assert cf.estimate(program, "l").cycles == pattern_cycles(config, 9, 32, pattern, 5), text
+
+
+def test_excluded_layers_need_no_text_that_reaches_them(tmp_path):
+    """FalconMamba's ``dt_proj`` is used by its weight, which no hook sees."""
+    model, rows = load_model(save_family("falconmamba", tmp_path)), token_rows(8, 10)
+    with pytest.raises(DataError, match="calibration never reached 2"):
+        flow_x(model, rows, sparsity=0.4)
+    exclude = ["*.dt_proj"]
+    for update in (False, True):
+        found = flow_x(model, rows, sparsity=0.4, exclude=exclude, update=update)
+        patterns = found.plan.resolve(linear_layers(model.module))
+        assert {str(p) for n, p in patterns.items() if n.endswith("dt_proj")} == {"1:1"}
+        assert prune_with_update(model, found.plan, rows).sparsity >= 0.4
+    stats = calibrate(model, rows, exclude=exclude)
+    for method in METHODS:
+        assert Selector(model, stats, rows, exclude=exclude).select(method, 0.4).sparsity >= 0.4
+    details = flow(model, stats, 0.4, exclude=exclude).details
+    assert [value is None for value in details["presence"]] == [
+        name.endswith("dt_proj") for name in linear_layers(model.module)]
+    json.dumps(details, allow_nan=False)
+    assert len(gram_matrices(model, rows, exclude=exclude)) == len(stats.layers)
+
+
+def test_excluded_layers_have_no_say_in_what_others_get(subject):
+    model, stats, rows = subject
+    name = next(iter(stats.layers))
+    selector = Selector(model, stats, rows, exclude=[name])
+    others = replace(stats, layers={n: s for n, s in stats.layers.items() if n != name})
+    for method in ("owl", "flow"):
+        plan = selector.select(method, 0.5).plan
+        assert replace(selector, stats=others).select(method, 0.5).plan == plan
+
+
+@pytest.mark.parametrize(("method", "target", "options", "message"), [
+    ("best", 0.5, {}, "method must be one of uniform, owl, flow, flow-x, not 'best'"),
+    ("uniform", 0.5, {"mode": "fast"}, "mode must be one of latency, balanced, accuracy, not"),
+    ("flow", "0.6", {}, "the sparsity target must be a number in 0 .. 1, not '0.6'"),
+    ("flow", float("nan"), {}, r"the sparsity target must be a number in 0 \.\. 1, not nan"),
+    ("flow", 1.0, {}, "the sparsity target must be a number in"),
+    ("flow-x", 0.5, {"max_cycles": -1.0}, "max_cycles must be a positive number, not -1"),
+    ("flow-x", 0.25, {"max_cycles": 10}, "within 10 cycles"),
+    ("owl", 0.25, {"max_cycles": 1e9}, "only flow-x"),
+    ("flow", 0.99, {}, "out of reach"),
+])
+def test_requests_are_checked_before_any_statistics(subject, method, target, options, message):
+    model, stats, rows = subject
+    selector = Selector(model, type(stats)({}, 0, 0), rows, load_config("tiny").replace(max_k=4096))
+    with pytest.raises(CimforgeError, match=message):
+        selector.check(method, target, **options)

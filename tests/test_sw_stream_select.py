@@ -32,6 +32,17 @@ def test_outliers_choose_the_same_plan(source, method, preset):
         assert made.details["cycles"] == whole.cycles(wanted)
 
 
+@pytest.mark.parametrize("method", ["owl", "flow"])
+def test_excluded_layers_have_no_outliers_and_no_say(source, method):
+    rows, model = token_rows(8, 12), load_model(source)
+    exclude = [next(iter(calibrate(model, rows[:1]).layers))]
+    whole = Selector(model, calibrate(model, rows, exclude=exclude), rows, exclude=exclude)
+    made = stream_select(source, rows, method=method, sparsity=0.5, exclude=exclude)
+    assert made.plan == whole.select(method, 0.5).plan
+    assert made.details["presence"][0] is None
+    assert made.details["locality"] == [entry and entry.locality for entry in whole.outliers]
+
+
 @pytest.mark.parametrize("target", [0.5, 0.6])
 def test_uniform_needs_no_text_and_spreads_its_mix(source, target):
     model = load_model(source)
@@ -51,7 +62,7 @@ def test_what_is_refused_before_a_block_is_read(source, monkeypatch):
     for options, error, message in (
             ({"method": "flow-x", "sparsity": 0.5}, ConfigError,
              "selected for by one of uniform, owl, flow, not flow-x"),
-            ({"method": "flow", "sparsity": 1.5}, ConfigError, "must be in 0 .. 1, not 1.5"),
+            ({"method": "flow", "sparsity": 1.5}, ConfigError, "a number in 0 .. 1, not 1.5"),
             ({"method": "flow", "sparsity": 0.5, "mode": "fast"}, ConfigError, "mode must be one"),
             ({"method": "flow", "sparsity": 0.95}, DataError, "0.95 is out of reach"),
             ({"method": "owl", "sparsity": 0.5, "exclude": ["foo"]}, DataError,

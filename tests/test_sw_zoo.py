@@ -1,10 +1,13 @@
 """The zoo's text, training that goes on after an interruption, and bits per byte."""
 
+import dataclasses
 import math
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from cimforge.spec.errors import ConfigError, DataError
 from cimforge_sw.evaluate import bits_per_byte
@@ -193,3 +196,60 @@ def test_the_readme_quotes_the_records():
         scores = training_record(name)["bits_per_byte"]
         assert quoted.format(scores["test"]) in readme
         assert f"gzip needs {scores['gzip']:.2f}, xz {scores['xz']:.2f}" in readme
+
+
+def _interrupted(folder):
+    def stop(done, _total):
+        if done == 5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train.train("tiny", folder, stop)
+    return folder / "state.safetensors"
+
+
+@pytest.mark.parametrize("change", [{"rate": 2e-2}, {"steps": 8}, {"batch": 3}, {"decay": 0.0}])
+def test_a_run_of_another_recipe_does_not_go_on(tiny_recipe, tmp_path, monkeypatch, change):
+    state = _interrupted(tmp_path / "model")
+    before = state.read_bytes()
+    changed = dataclasses.replace(recipes.RECIPES["tiny"], **change)
+    monkeypatch.setitem(recipes.RECIPES, "tiny", changed)
+    with pytest.raises(DataError, match=r"state\.safetensors: an interrupted run of another"):
+        train.train("tiny", tmp_path / "model")
+    assert state.read_bytes() == before
+    assert [path.name for path in (tmp_path / "model").iterdir()] == [state.name]
+
+
+def test_a_run_on_another_corpus_does_not_go_on(tiny_recipe, sources, tmp_path, monkeypatch):
+    _interrupted(tmp_path / "model")
+    (sources / "module_0.py").write_text("x = 1\n" * 100)
+    other = load_corpus(sources)
+    monkeypatch.setattr(train, "load_corpus", lambda: other)
+    with pytest.raises(DataError, match="of another recipe or corpus; give another folder"):
+        train.train("tiny", tmp_path / "model")
+
+
+@pytest.mark.parametrize("damage", [
+    lambda path: path.write_bytes(path.read_bytes()[:1000]),
+    lambda path: path.write_bytes(b""),
+    lambda path: save_file({"model.0": torch.ones(2)}, path),
+    lambda path: save_file({"model.0": torch.ones(2)}, path, metadata={"record": "[" * 100_000}),
+    lambda path: edit_state(path, {"model.0": torch.ones(2)}),
+])
+def test_a_damaged_state_is_one_clear_error(tiny_recipe, tmp_path, damage):
+    damage(_interrupted(tmp_path / "model"))
+    with pytest.raises(DataError, match=r"state\.safetensors: not the state .* remove it to start"):
+        train.train("tiny", tmp_path / "model")
+
+
+def edit_state(path, tensors):
+    """Replace tensors of a state."""
+    with safe_open(path, "pt") as file:
+        metadata = file.metadata()
+    save_file(load_file(path) | tensors, path, metadata=metadata)
+
+
+def test_training_into_a_file_is_refused(tiny_recipe, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(DataError, match="cannot be written"):
+        train.train("tiny", tmp_path / "file")

@@ -1,6 +1,7 @@
 """Pictures: SVG files that are the same bytes for the same figures."""
 
 import io
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,8 +28,8 @@ def save_figure(path: Path, draw: Callable[[Any], None], size: tuple[float, floa
     return path
 
 
-def plot_plan(path: Path, patterns: dict[str, str], presence: Sequence[float] = (),
-              locality: Sequence[float] = ()) -> Path:
+def plot_plan(path: Path, patterns: dict[str, str], presence: Sequence[float | None] = (),
+              locality: Sequence[float | None] = ()) -> Path:
     """Draw what every layer keeps, labelled N:M, above its outliers' presence O and locality D.
 
     Parameters
@@ -36,8 +37,8 @@ def plot_plan(path: Path, patterns: dict[str, str], presence: Sequence[float] = 
     path : Path
     patterns : dict of str to str
         N:M of every layer, in the order of the model.
-    presence, locality : sequence of float
-        Of the same layers; left out where empty.
+    presence, locality : sequence of float or None
+        Of the same layers; left out where empty or None.
     """
     def kept(pattern: str) -> float:
         n, m = pattern.split(":")
@@ -51,9 +52,9 @@ def plot_plan(path: Path, patterns: dict[str, str], presence: Sequence[float] = 
         for values, colour, name in ((presence, "#c0392b", "presence O"),
                                      (locality, "#27813f", "locality D")):
             if len(values):
-                top = max(values) or 1.0
-                axes.plot(x, [value / top for value in values], ".-", color=colour,
-                          label=f"{name}, of {top:.3g}")
+                top = max((value for value in values if value is not None), default=0) or 1.0
+                axes.plot(x, [math.nan if value is None else value / top for value in values],
+                          ".-", color=colour, label=f"{name}, of {top:.3g}")
         axes.set_xticks(list(x), list(patterns), rotation=90, fontsize=6)
         axes.set_ylim(0, 1.2)
         axes.set_ylabel("weights kept; O and D relative to their largest")

@@ -6,7 +6,10 @@ import numpy as np
 
 from cimforge.spec.errors import ConfigError
 
-__all__ = ["NmPattern", "group_counts"]
+__all__ = ["MAX_M", "NmPattern", "group_counts"]
+
+MAX_M = 1 << 16  # more than the inputs of any layer that is known; a position fits in 16 bits
+_DIGITS = 4000  # Python reads no longer numbers
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -25,7 +28,7 @@ class NmPattern:
     Raises
     ------
     ConfigError
-        Unless ``1 <= n <= m``.
+        Unless ``1 <= n <= m <= MAX_M``.
     """
 
     n: int
@@ -38,7 +41,9 @@ class NmPattern:
                 raise ConfigError(f"N:M needs integers, not {self.n!r}:{self.m!r}")
         if not 1 <= self.n <= self.m:
             raise ConfigError(f"N:M keeps N of M weights and needs 1 <= N <= M, "
-                              f"not {self.n}:{self.m}")
+                              f"not {_shown(self.n)}:{_shown(self.m)}")
+        if self.m > MAX_M:
+            raise ConfigError(f"N:M keeps N of at most {MAX_M} weights, not of {_shown(self.m)}")
 
     @classmethod
     def parse(cls, text: str) -> "NmPattern":
@@ -48,6 +53,9 @@ class NmPattern:
         n, colon, m = str(text).partition(":")
         if not (colon and n.isdecimal() and m.isdecimal()):
             raise ConfigError(f"expected an N:M pattern such as '2:4', or 'dense', not {text!r}")
+        if max(len(n), len(m)) > _DIGITS:
+            raise ConfigError(f"N:M keeps N of at most {MAX_M} weights, not of a number of "
+                              f"{max(len(n), len(m))} digits")
         return cls(int(n), int(m))
 
     def __str__(self) -> str:
@@ -57,6 +65,11 @@ class NmPattern:
     def density(self) -> float:
         """Largest fraction of weights kept."""
         return self.n / self.m
+
+
+def _shown(number: int) -> str:
+    """Return a number as text; of one too long to print, its size."""
+    return str(number) if number.bit_length() < 64 else f"a number of {number.bit_length()} bits"
 
 
 def group_counts(weight: np.ndarray, m: int) -> np.ndarray:
@@ -72,6 +85,7 @@ def group_counts(weight: np.ndarray, m: int) -> np.ndarray:
     ndarray of int64, shape (O, ceil(K / m))
     """
     outputs, inputs = weight.shape
+    m = min(m, max(inputs, 1))  # one short group is one group: nothing is padded to a large M
     padded = np.zeros((outputs, -(-inputs // m) * m), dtype=bool)
     padded[:, :inputs] = weight != 0
     return padded.reshape(outputs, -1, m).sum(axis=-1)

@@ -3,13 +3,13 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 
 import torch
 from torch import Tensor, nn
 
 from cimforge.spec.errors import DataError
-from cimforge_sw.blocks import Blocks
+from cimforge_sw.forward import forward
+from cimforge_sw.globs import matches_any
 from cimforge_sw.layers import layer_shape, linear_layers, watch_inputs
 from cimforge_sw.models import Model
 from cimforge_sw.tokens import Text, batches, encode
@@ -137,13 +137,13 @@ def calibrate(model: Model, texts: Iterable[Text], *, max_tokens: int | None = N
     """
     layers = {name: layer_shape(layer)[1]
               for name, layer in linear_layers(model.module).items()
-              if not any(fnmatchcase(name, glob) for glob in exclude)}
-    collector, blocks = Collector(model.module, layers), Blocks(model.module)
+              if not matches_any(name, exclude)}
+    collector = Collector(model.module, layers)
     rows = encode(model, texts, max_tokens)
     done, total = 0, sum(map(len, rows))
     with collector.watching():
         for _, ids in batches(rows, batch_tokens):
-            blocks.run(ids)
+            forward(model.module, ids)
             done += ids.numel()
             if progress is not None:
                 progress(done, total)

@@ -7,11 +7,12 @@ import hashlib
 import json
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError, safe_open
 
 from cimforge.spec.errors import DataError
 
-__all__ = ["MONARCH", "PACKED", "check_folder", "checkpoint_digest", "weight_files"]
+__all__ = ["MONARCH", "PACKED", "check_folder", "checkpoint_digest", "stored_dtype", "weight_files"]
 
 PACKED = "model.packed.safetensors"
 MONARCH = "model.monarch.safetensors"
@@ -22,7 +23,7 @@ _INDEX = "model.safetensors.index.json"
 def _index_shards(index: Path) -> list[Path]:
     try:
         names = set(json.loads(index.read_text())["weight_map"].values())
-    except (OSError, UnicodeDecodeError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DataError(f"{index}: expected JSON with a 'weight_map' of shards") from error
     if not names or not all(isinstance(name, str) and Path(name).name == name for name in names):
         raise DataError(f"{index}: expected names of files in the same folder as shards")
@@ -98,3 +99,19 @@ def checkpoint_digest(files: list[Path]) -> str:
         with path.open("rb") as file:
             total.update(hashlib.file_digest(file, "sha256").digest())
     return total.hexdigest()
+
+
+def stored_dtype(files: list[Path]) -> torch.dtype:
+    """Return float16 or bfloat16 where all floating-point tensors are of that type, else float32.
+
+    Parameters
+    ----------
+    files : list of Path
+        Whole safetensors files (`check_folder`); only their headers are read.
+    """
+    kinds = set()
+    for path in files:
+        with safe_open(path, framework="pt") as file:
+            kinds |= {file.get_slice(name).get_dtype() for name in file.keys()}
+    kinds = {kind for kind in kinds if kind.startswith(("F", "BF"))}
+    return {("F16",): torch.float16, ("BF16",): torch.bfloat16}.get(tuple(kinds), torch.float32)

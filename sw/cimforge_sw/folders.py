@@ -4,7 +4,7 @@ import fcntl
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 
 from cimforge.spec.errors import DataError
 
-__all__ = ["check_new", "new_folder", "real_folder"]
+__all__ = ["check_absent", "check_new", "new_entries", "new_folder", "real_folder"]
 
 _UNFINISHED = ".new"
 
@@ -67,37 +67,103 @@ def new_folder(path: Path) -> Iterator[Path]:
     """
     check_new(path)
     real = real_folder(path)
-    missing = [parent for parent in real.parents if not parent.exists()]
+    with _writing(path, real.parent), _temporary(real.parent, real.name) as temporary:
+        yield temporary
+        _open_to_all(temporary)
+        temporary.rename(real)
+
+
+def check_absent(folder: Path, names: Sequence[str]) -> None:
+    """Refuse names in a folder that something has already; an empty folder is nothing.
+
+    Raises
+    ------
+    DataError
+        Names the first one; or links that lead in a circle.
+    """
+    real = real_folder(folder)
+    for name in names:
+        path = real / name
+        if path.is_symlink() or path.exists():
+            empty = not path.is_symlink() and path.is_dir() and not any(path.iterdir())
+            if empty and not os.path.ismount(path):
+                continue
+            raise DataError(f"{folder / name}: already there, and nothing is overwritten; expected "
+                            f"another folder, or none of {', '.join(names)} in this one")
+
+
+@contextmanager
+def new_entries(folder: Path, names: Sequence[str]) -> Iterator[Path]:
+    """Yield a temporary folder in which the names are made; they move to ``folder`` at the end.
+
+    Everyone can then read them. Other entries of ``folder`` stay as they are, but for what a run
+    that was killed left of such a temporary folder.
+
+    Raises
+    ------
+    DataError
+        One of the names is taken, or the file system refuses; none of them is there then, and no
+        folder that was not there before.
+    """
+    check_absent(folder, names)
+    real = real_folder(folder)
+    with _writing(folder, real), _temporary(real, "unfinished") as temporary:
+        yield temporary
+        check_absent(folder, names)
+        _open_to_all(temporary)
+        _move(temporary, real, names)
+
+
+def _move(source: Path, target: Path, names: Sequence[str]) -> None:
+    """Move all of the names, or none."""
+    moved = []
+    try:
+        for name in names:
+            if (target / name).is_dir():
+                (target / name).rmdir()  # empty; a file could not take its place
+            moved.append(name)
+            (source / name).rename(target / name)
+    except BaseException:
+        for name in moved:
+            if not (source / name).exists():
+                (target / name).rename(source / name)
+        raise
+
+
+@contextmanager
+def _writing(path: Path, folder: Path) -> Iterator[None]:
+    """Make ``folder``; if the block fails, remove what of it was not there before, if it is empty.
+
+    What file systems refuse is an error about ``path``.
+    """
+    missing = [one for one in (folder, *folder.parents) if not one.exists()]
     done = False
     try:
-        real.parent.mkdir(parents=True, exist_ok=True)
-        with _temporary(real) as temporary:
-            yield temporary
-            _open_to_all(temporary)
-            temporary.rename(real)
-            done = True
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+        done = True
     except (OSError, SafetensorError) as error:
         reason = getattr(error, "strerror", None) or error
         raise DataError(f"{path}: cannot be written: {reason}") from error
     finally:
-        for parent in () if done else missing:  # the deepest first
+        for one in () if done else missing:  # the deepest first
             with suppress(OSError):  # not there, or somebody else's by now
-                parent.rmdir()
+                one.rmdir()
 
 
 @contextmanager
-def _temporary(path: Path) -> Iterator[Path]:
-    """Yield a folder beside ``path``, locked while this process lives; remove what is left of it.
+def _temporary(parent: Path, name: str) -> Iterator[Path]:
+    """Yield a folder in ``parent``, locked while this process lives; remove what is left of others.
 
-    The lock is how the next run knows whose folder is whose: the system drops those of processes
-    that are gone.
+    The lock is how the next run for the same name knows whose folder is whose: the system drops
+    those of processes that are gone.
     """
-    prefix = f".{path.name}."
-    for left in path.parent.iterdir():
+    prefix = f".{name}."
+    for left in parent.iterdir():
         if left.name.startswith(prefix) and left.name.endswith(_UNFINISHED):
             with suppress(OSError), _locked(left):
                 shutil.rmtree(left, ignore_errors=True)
-    folder = Path(tempfile.mkdtemp(dir=path.parent, prefix=prefix, suffix=_UNFINISHED))
+    folder = Path(tempfile.mkdtemp(dir=parent, prefix=prefix, suffix=_UNFINISHED))
     with ExitStack() as stack:
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         with suppress(OSError):  # without locks on this file system nobody removes it either

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from cimforge.spec.errors import DataError
 
-__all__ = ["resolve_globs"]
+__all__ = ["matches_any", "resolve_globs"]
 
 T = TypeVar("T")
 
@@ -30,3 +30,8 @@ def resolve_globs(names: Iterable[str], default: T, layers: Mapping[str, T]) -> 
                             f"{', '.join(near) or 'none'}")
         chosen.update(dict.fromkeys(hits, choice))
     return chosen
+
+
+def matches_any(name: str, globs: Iterable[str]) -> bool:
+    """Tell whether one of the globs names a layer."""
+    return any(fnmatchcase(name, glob) for glob in globs)

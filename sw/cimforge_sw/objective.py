@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from cimforge.spec.errors import DataError
-from cimforge_sw.blocks import Blocks
+from cimforge_sw.blocks import Blocks, separate_blocks
+from cimforge_sw.forward import forward
 from cimforge_sw.models import Model
 from cimforge_sw.tokens import Text, batches, encode
 
@@ -39,13 +40,19 @@ class Objective:
 
     def __init__(self, dense: Model, texts: Sequence[Text], batch_tokens: int = 2048):
         self._ids = [ids for _, ids in batches(encode(dense, texts), batch_tokens)]
-        blocks = Blocks(dense.module)
-        self._reference = [_outputs(blocks.run(ids), dense.name) for ids in self._ids]
+        self._reference = [_outputs(forward(dense.module, ids), dense.name) for ids in self._ids]
+        self._blocks: Blocks | None = None  # of the module that was last asked for
+
+    def blocks(self, module: nn.Module) -> Blocks:
+        """Return the blocks of a module that run alone on this text, see `separate_blocks`."""
+        if self._blocks is None or self._blocks.module is not module:
+            self._blocks = separate_blocks(module, self._ids[0])
+        return self._blocks
 
     def states(self, module: nn.Module, stop: int, start: int = 0,
                states: Sequence[Tensor] | None = None) -> list[Tensor]:
         """Return what block ``stop`` is given, batch by batch; see `Blocks.states`."""
-        blocks = Blocks(module)
+        blocks = self.blocks(module)
         given = states if states is not None else [None] * len(self._ids)
         return [blocks.states(ids, stop, start, state)
                 for ids, state in zip(self._ids, given, strict=True)]
@@ -53,7 +60,7 @@ class Objective:
     def loss(self, module: nn.Module, start: int = 0,
              states: Sequence[Tensor] | None = None) -> float:
         """Return the loss of a module, run from block ``start`` on with the states it is given."""
-        blocks = Blocks(module)
+        blocks = self.blocks(module)
         given = states if states is not None else [None] * len(self._ids)
         total, count = 0.0, 0
         for ids, state, reference in zip(self._ids, given, self._reference, strict=True):

@@ -11,19 +11,23 @@ from cimforge.spec.errors import DataError
 from cimforge_sw.checkpoint import PACKED, check_folder
 from cimforge_sw.folders import new_folder
 from cimforge_sw.layers import linear_layers, weight_matrix
-from cimforge_sw.models import Model, model_from, quiet
-from cimforge_sw.packed_file import PackedFile, PackedLayer, read_packed, write_packed
+from cimforge_sw.models import Model, packed_model, quiet
+from cimforge_sw.packed_file import PackedFile, PackedLayer, write_packed
 from cimforge_sw.packed_layer import PackedShape
 from cimforge_sw.plan import Plan
 from cimforge_sw.prune import PrunedModel, sparsity
 
-__all__ = ["load_packed", "save_description", "save_packed", "save_pruned", "state_tensors"]
+__all__ = ["load_packed", "round_weights", "save_description", "save_packed", "save_pruned",
+           "state_tensors"]
 
 _PLAN = "plan.yaml"
 
 
 def save_pruned(pruned: PrunedModel, folder: str | Path) -> None:
     """Write a pruned model as a dense checkpoint with zeros, which `load_model` reads.
+
+    Weights have the type of the checkpoint that the model came from, where it holds them exactly
+    (`round_weights` sees to it after an update), else float32.
 
     Parameters
     ----------
@@ -38,10 +42,11 @@ def save_pruned(pruned: PrunedModel, folder: str | Path) -> None:
         The folder is in use, or cannot be written; nothing is left behind.
     """
     with new_folder(Path(folder)) as temporary:
+        dtype = _exact_dtype(pruned.model)
         with quiet():
-            pruned.model.module.save_pretrained(temporary)
-        if pruned.model.tokenizer is not None:
-            pruned.model.tokenizer.save_pretrained(temporary)
+            pruned.model.module.save_pretrained(
+                temporary, state_dict=_cast_state(pruned.model.module, dtype))
+        save_description(pruned.model, temporary, dtype)
         pruned.plan.save(temporary / _PLAN)
 
 
@@ -57,8 +62,8 @@ def save_packed(pruned: PrunedModel, folder: str | Path,
         Must be new or empty. Gets ``model.packed.safetensors``, ``config.json``, the tokenizer's
         files and ``plan.yaml``; both `load_packed` and `load_model` read it.
     dtype : torch.dtype, optional
-        Type of the floating-point tensors in the file, such as that of the checkpoint the model
-        came from; by default what the model has in memory, float32.
+        Type of the floating-point tensors in the file; by default that of the checkpoint the model
+        came from where it holds the weights exactly, else float32.
 
     Raises
     ------
@@ -66,24 +71,45 @@ def save_packed(pruned: PrunedModel, folder: str | Path,
         The folder is in use or cannot be written, a mask that does not keep N of every M, or
         weights that ``dtype`` cannot hold exactly; nothing is left behind.
     """
-    module = pruned.model.module
+    module, dtype = pruned.model.module, dtype or _exact_dtype(pruned.model)
     layers = {}
     for name, layer in linear_layers(module).items():
         pattern, weight = pruned.patterns[name], weight_matrix(layer)
         if pattern.n < pattern.m:
-            kind = str(dtype or weight.dtype).removeprefix("torch.")
+            kind = str(dtype).removeprefix("torch.")
             shape = PackedShape(weight.shape[0], weight.shape[1], pattern)
             layers[name] = PackedLayer(shape, kind, isinstance(layer, Conv1D))
     tensors = {name: _cast(name, tensor, dtype) for name, tensor in state_tensors(module).items()}
     with new_folder(Path(folder)) as temporary:
         write_packed(temporary / PACKED, PackedFile(tensors, pruned.masks, layers))
-        save_description(pruned.model, temporary)
+        save_description(pruned.model, temporary, dtype)
         pruned.plan.save(temporary / _PLAN)
 
 
-def save_description(model: Model, folder: Path) -> None:
+def round_weights(pruned: PrunedModel) -> None:
+    """Round the linear layers to the type of the checkpoint that the model came from, in place.
+
+    SparseGPT computes in float32; what is saved should be as small as what was loaded.
+
+    Raises
+    ------
+    DataError
+        A weight beyond the range of that type.
+    """
+    for name, layer in linear_layers(pruned.model.module).items():
+        weight = weight_matrix(layer)
+        rounded = weight.to(pruned.model.dtype)
+        if not torch.isfinite(rounded).all():
+            raise DataError(f"{name}: an updated weight is beyond the range of "
+                            f"{pruned.model.dtype}, the source's type")
+        weight.copy_(rounded)
+
+
+def save_description(model: Model, folder: Path, dtype: torch.dtype | None = None) -> None:
     """Write all of a checkpoint but its weights: configurations, and the tokenizer's files."""
     config = copy.deepcopy(model.module.config)
+    if dtype is not None:
+        config.dtype = dtype
     config.architectures = [type(model.module).__name__]
     config.save_pretrained(folder)
     for part in (getattr(model.module, "generation_config", None), model.tokenizer):
@@ -99,14 +125,32 @@ def state_tensors(module: nn.Module) -> dict[str, Tensor]:
     return dict(found.values())
 
 
-def _cast(name: str, tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
-    if dtype is None or not tensor.is_floating_point():
+def _cast(name: str, tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    if not tensor.is_floating_point():
         return tensor
     cast = tensor.to(dtype)
     if not torch.equal(cast.to(tensor.dtype), tensor):
         raise DataError(f"{name}: {dtype} cannot hold these weights exactly; leave out dtype to "
                         f"store {tensor.dtype}")
     return cast
+
+
+def _exact_dtype(model: Model) -> torch.dtype:
+    """Return the type of the model's checkpoint if it holds the weights exactly, else float32."""
+    exact = all(torch.equal(tensor.to(model.dtype).to(tensor.dtype), tensor)
+                for tensor in state_tensors(model.module).values() if tensor.is_floating_point())
+    return model.dtype if exact else torch.float32
+
+
+def _cast_state(module: nn.Module, dtype: torch.dtype) -> dict[str, Tensor]:
+    """Return the module's state; tensors that are tied stay so."""
+    cast: dict[int, Tensor] = {}
+    state = module.state_dict(keep_vars=True)
+    for tensor in state.values():
+        if id(tensor) not in cast:
+            plain = tensor.detach()
+            cast[id(tensor)] = plain.to(dtype) if plain.is_floating_point() else plain
+    return {name: cast[id(tensor)] for name, tensor in state.items()}
 
 
 def load_packed(folder: str | Path) -> PrunedModel:
@@ -131,8 +175,7 @@ def load_packed(folder: str | Path) -> PrunedModel:
     files = check_folder(folder)
     if files != [folder / PACKED]:
         raise DataError(f"{folder}: a dense checkpoint; expected {PACKED}")
-    packed = read_packed(folder / PACKED)
-    model = model_from(str(folder), folder, files, packed.tensors)
+    model, packed = packed_model(str(folder), folder, files)
     plan = Plan.load(folder / _PLAN)
     weights = {name: weight_matrix(layer) for name, layer in linear_layers(model.module).items()}
     patterns = plan.resolve(weights)

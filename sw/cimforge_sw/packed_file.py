@@ -11,14 +11,16 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
+from transformers.pytorch_utils import Conv1D
 
 from cimforge.spec.errors import ConfigError, DataError
 from cimforge.spec.pattern import NmPattern
+from cimforge_sw.layers import linear_layers
 from cimforge_sw.packed_layer import PackedShape, pack_layer, unpack_layer
 
-__all__ = ["PACKED_FORMAT", "PACKED_VERSION", "PackedFile", "PackedLayer", "read_packed",
-           "write_packed"]
+__all__ = ["PACKED_FORMAT", "PACKED_VERSION", "PackedFile", "PackedLayer", "check_layers",
+           "read_packed", "write_packed"]
 
 PACKED_FORMAT = "cimforge-nm"
 PACKED_VERSION = "1"
@@ -92,8 +94,9 @@ def read_packed(path: Path) -> PackedFile:
     Raises
     ------
     DataError
-        Truncated, another format or version, a layer without its tensors, tensors that do not
-        fit the metadata, or a damaged index; names the file and the layer.
+        Truncated, another format or version, a layer without its tensors or with a dense weight
+        besides, tensors that do not fit the metadata or that it does not describe, or a damaged
+        index; names the file and the layer.
     """
     try:
         with safe_open(path, framework="pt") as file:
@@ -109,7 +112,31 @@ def read_packed(path: Path) -> PackedFile:
         except DataError as error:
             raise DataError(f"{path}: {error}") from error
         tensors[f"{name}.weight"] = _matrix(weight, layer.transposed).contiguous()
+    for index in tensors:
+        name = index.removesuffix(".index")
+        if name != index and f"{name}.values" in tensors:
+            raise DataError(f"{path}: {name}: the file has '{name}.values' and '{index}', but the "
+                            "metadata does not describe this layer")
     return PackedFile(tensors, masks, layers)
+
+
+def check_layers(path: Path, packed: PackedFile, module: nn.Module) -> None:
+    """Refuse packed layers that a model has not, or has the other way round.
+
+    Raises
+    ------
+    DataError
+        Names the file and the layer. A square matrix of the wrong orientation has the right shape.
+    """
+    layers = linear_layers(module)
+    for name, layer in packed.layers.items():
+        if name not in layers:
+            raise DataError(f"{path}: {name} is packed, but {type(module).__name__} has no such "
+                            "linear layer")
+        wanted = isinstance(layers[name], Conv1D)
+        if layer.transposed != wanted:
+            raise DataError(f"{path}: {name}: 'transposed' must be {str(wanted).lower()} for a "
+                            f"{type(layers[name]).__name__}, not {str(layer.transposed).lower()}")
 
 
 def _take(name: str, layer: PackedLayer, tensors: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
@@ -117,7 +144,11 @@ def _take(name: str, layer: PackedLayer, tensors: dict[str, Tensor]) -> tuple[Te
         if f"{name}.{part}" not in tensors:
             raise DataError(f"{name}: the metadata has this layer, but the file has no tensor "
                             f"'{name}.{part}'")
+    if f"{name}.weight" in tensors:
+        raise DataError(f"{name}: packed, but the file has a dense '{name}.weight', too")
     values, index = tensors.pop(f"{name}.values"), tensors.pop(f"{name}.index")
+    if not values.is_floating_point():
+        raise DataError(f"{name}: expected values of floating point, not {values.dtype}")
     if values.dtype != getattr(torch, layer.dtype, None):
         raise DataError(f"{name}: expected values of {layer.dtype}, not {values.dtype}")
     return unpack_layer(name, values, index, layer.shape)
@@ -132,7 +163,7 @@ def _layers(path: Path, metadata: dict[str, str]) -> dict[str, PackedLayer]:
                         f"cimforge reads version {PACKED_VERSION!r}")
     try:
         raw = json.loads(metadata.get("layers", ""))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: 'layers' of the metadata is not JSON: {error}") from error
     if not isinstance(raw, dict):
         raise DataError(f"{path}: expected an object by layer name as 'layers' of the metadata")
@@ -143,7 +174,7 @@ def _layer(where: str, entry: Any) -> PackedLayer:
     if not isinstance(entry, dict) or entry.keys() != _KEYS:
         raise DataError(f"{where}: expected exactly {', '.join(sorted(_KEYS))} in the metadata")
     sizes = [entry["outputs"], entry["inputs"]]
-    if not all(isinstance(size, int) and size > 0 for size in sizes):
+    if not all(type(size) is int and size > 0 for size in sizes):  # True is an int, too
         raise DataError(f"{where}: expected positive integers as outputs and inputs, not {sizes}")
     try:
         pattern = NmPattern(entry["n"], entry["m"])

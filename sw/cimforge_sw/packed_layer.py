@@ -54,6 +54,11 @@ class PackedShape:
         return min(self.pattern.n, self.tail)
 
     @property
+    def lanes(self) -> int:
+        """Places of a group in memory: M, or what one short group and its padding need."""
+        return self.pattern.m if self.groups > 1 else self.tail + self.pattern.n - self.real
+
+    @property
     def values(self) -> tuple[int, int]:
         """Shape of the values, [O, G * N]."""
         return self.outputs, self.groups * self.pattern.n
@@ -71,8 +76,8 @@ def _bits_of(tensor: Tensor) -> np.ndarray:
 
 
 def _width(array: np.ndarray, shape: PackedShape) -> np.ndarray:
-    """Return [O, K] with zeros up to whole groups, [O, G * M]."""
-    padding = shape.groups * shape.pattern.m - shape.inputs
+    """Return [O, K] with zeros up to whole groups, [O, G * lanes]."""
+    padding = shape.groups * shape.lanes - shape.inputs
     return np.pad(array, ((0, 0), (0, padding))) if padding else array
 
 
@@ -104,15 +109,16 @@ def pack_layer(name: str, weight: Tensor, mask: Tensor,
     n, m, groups = pattern.n, pattern.m, shape.groups
     keep = np.array(_width(mask.numpy(), shape))
     keep[:, shape.inputs:shape.inputs + n - shape.real] = True  # padding, to N in every group
-    counts = keep.reshape(-1, m).sum(1, dtype=np.int32)
+    counts = keep.reshape(-1, shape.lanes).sum(1, dtype=np.int32)
     if (counts != n).any():
         row, group = divmod(int((counts != n).argmax()), groups)
         raise DataError(f"{name}: output {row}, group {group} keeps "
                         f"{counts[row * groups + group]} weights, but the packed format wants "
                         f"exactly {n} of {m}")
     values = _width(_bits_of(weight), shape)[keep].reshape(shape.values)
-    lanes = np.arange(m, dtype=np.min_scalar_type(m - 1))
-    positions = np.broadcast_to(lanes, (shape.outputs * groups, m))[keep.reshape(-1, m)]
+    lanes = np.arange(shape.lanes, dtype=np.min_scalar_type(m + n))
+    positions = np.broadcast_to(lanes, (shape.outputs * groups, shape.lanes))[
+        keep.reshape(-1, shape.lanes)]
     positions.reshape(-1, groups, n)[:, -1, shape.real:] = 0
     bits = positions[:, None] >> np.arange(index_bits(m), dtype=positions.dtype) & 1
     index = np.packbits(bits.astype(np.uint8), bitorder="little")
@@ -133,7 +139,7 @@ def unpack_layer(name: str, values: Tensor, index: Tensor,
         raise DataError(f"{name}: expected values {list(shape.values)} and {shape.index_bytes} "
                         f"bytes of index for {shape.pattern} of [{shape.outputs}, {shape.inputs}], "
                         f"not {list(values.shape)} and {index.dtype} {list(index.shape)}")
-    n, m, groups = shape.pattern.n, shape.pattern.m, shape.groups
+    n, groups = shape.pattern.n, shape.groups
     positions = _positions(index.numpy(), shape)
     _check_positions(name, positions, shape)
     positions[:, -1, shape.real:] = np.arange(shape.tail, shape.tail + n - shape.real)
@@ -141,8 +147,8 @@ def unpack_layer(name: str, values: Tensor, index: Tensor,
     if stored.reshape(positions.shape)[:, -1, shape.real:].any():
         raise DataError(f"{name}: damaged values: padding must be 0")
     places = positions.reshape(-1, n).astype(np.int64)
-    places += np.arange(shape.outputs * groups)[:, None] * m
-    keep = np.zeros(shape.outputs * groups * m, dtype=bool)
+    places += np.arange(shape.outputs * groups)[:, None] * shape.lanes
+    keep = np.zeros(shape.outputs * groups * shape.lanes, dtype=bool)
     weight = np.zeros(keep.shape, dtype=stored.dtype)
     keep[places.reshape(-1)] = True
     weight[places.reshape(-1)] = stored.reshape(-1)

@@ -1,6 +1,7 @@
 """Pruning: masks from a plan and calibration, applied to a copy, and checked on the tensors."""
 
 import copy
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import torch
@@ -9,13 +10,13 @@ from torch import Tensor
 from cimforge.spec.errors import ConfigError, DataError
 from cimforge.spec.pattern import NmPattern, group_counts
 from cimforge_sw.calibration import Stats
-from cimforge_sw.layers import linear_layers, weight_matrix
+from cimforge_sw.layers import linear_layers, uncounted_weights, weight_matrix
 from cimforge_sw.masks import nm_mask
 from cimforge_sw.models import Model
 from cimforge_sw.plan import Plan
 from cimforge_sw.scores import magnitude_score, wanda_score
 
-__all__ = ["SCORES", "PrunedModel", "check_groups", "layer_mask", "prune", "sparsity"]
+__all__ = ["SCORES", "PrunedModel", "check_groups", "layer_mask", "of_all", "prune", "sparsity"]
 
 SCORES = ("wanda", "magnitude")
 
@@ -35,6 +36,14 @@ class PrunedModel:
     plan : Plan
     sparsity : float
         Zeros among the weights of all linear layers, counted in the tensors.
+
+    Attributes
+    ----------
+    uncounted : dict of str to int
+        Weights that are matrices but no linear layers, such as the experts of a mixture, by
+        parameter: not pruned, and not in ``sparsity``.
+    sparsity_of_all : float
+        ``sparsity`` with those counted, too.
     """
 
     model: Model
@@ -42,6 +51,22 @@ class PrunedModel:
     patterns: dict[str, NmPattern]
     plan: Plan
     sparsity: float
+
+    @property
+    def uncounted(self) -> dict[str, int]:
+        """See `uncounted_weights`."""
+        return uncounted_weights(self.model.module)
+
+    @property
+    def sparsity_of_all(self) -> float:
+        """`sparsity` with the `uncounted` weights, which stay dense, counted."""
+        return of_all(self.sparsity, sum(mask.numel() for mask in self.masks.values()),
+                      self.uncounted)
+
+
+def of_all(sparsity: float, weights: int, uncounted: Mapping[str, int]) -> float:
+    """Return the share of zeros among the weights counted and those that are not together."""
+    return sparsity * weights / (weights + sum(uncounted.values()))
 
 
 def check_groups(name: str, weight: Tensor, pattern: NmPattern) -> None:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from cimforge.spec.errors import ConfigError, DataError
 from cimforge.spec.pattern import NmPattern
 from cimforge_sw.calibration import Stats
+from cimforge_sw.forward import forward
 from cimforge_sw.integer import int_product, quantize_tensor, requantize_params, symmetric_max
 from cimforge_sw.layers import (
     bias_vector,
@@ -290,7 +291,7 @@ def capture_inputs(quantized: IntegerModel, texts: Iterable[Text],
     with torch.inference_mode(), watch_inputs(model.module, chosen, see):
         for row in rows:
             for _, ids in batches([row]):
-                model.module(input_ids=ids)
+                forward(model.module, ids)
     unreached = [name for name, parts in seen.items() if not parts]
     if unreached:
         raise DataError(f"the text never reached layer(s): {', '.join(unreached)}")

@@ -61,14 +61,16 @@ def flow_x(model: Model, texts: Sequence[Text], config: DcimConfig | None = None
     exclude : sequence of str
         Globs of layers that stay dense, inside the target.
     stats : Stats, optional
-        Calibration; of ``texts`` unless given.
+        Calibration; of ``texts`` unless given. Layers excluded need none.
     update : bool
         Choose for weights that `prune_with_update` updates on the same ``texts``.
     journal : Path, optional
         A file that an interrupted search goes on from; it stays.
     progress : callable(done, total), optional
     """
-    selector = Selector(model, stats or calibrate(model, texts), texts, config, exclude=exclude,
-                        grams=gram_matrices(model, texts) if update else None)
+    if stats is None:
+        stats = calibrate(model, texts, exclude=exclude)
+    selector = Selector(model, stats, texts, config, exclude=exclude,
+                        grams=gram_matrices(model, texts, exclude=exclude) if update else None)
     return selector.select("flow-x", sparsity, max_cycles=max_cycles, journal=journal,
                            progress=progress)

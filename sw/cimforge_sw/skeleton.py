@@ -133,7 +133,8 @@ class Skeleton:
     def source_of(self, name: str) -> str:
         """Return what the file calls a tensor: base models are saved with and without a prefix."""
         prefix = f"{self.module.base_model_prefix}."
-        for candidate in (name, prefix + name, name.removeprefix(prefix)):
+        tied = getattr(self.module, "all_tied_weights_keys", {}).get(name, name)
+        for candidate in (name, prefix + name, name.removeprefix(prefix), tied):
             if candidate in self.shards:
                 return candidate
         raise DataError(f"{self._folder}: weights of another architecture: {name!r} of "
@@ -164,6 +165,29 @@ class Skeleton:
         """Let go of a block's weights."""
         for name in self.tensors_of(index):
             self.drop(name)
+
+    @contextmanager
+    def in_turn(self, count: int) -> Iterator[None]:
+        """Load each of the first ``count`` blocks when it runs, and release the one before it."""
+        held: list[int] = []
+
+        def before(index: int, block: nn.Module) -> None:
+            if held == [index] or "forward" in vars(block):  # the latter passes its input through
+                return
+            while held:
+                self.release(held.pop())
+            held.append(index)
+            self.load(index)
+
+        hooks = [self.blocks[index].register_forward_pre_hook(
+            lambda block, _, index=index: before(index, block)) for index in range(count)]
+        try:
+            yield
+        finally:
+            for hook in hooks:
+                hook.remove()
+            while held:
+                self.release(held.pop())
 
     def drop(self, name: str) -> None:
         """Let go of one parameter, and give its memory back; buffers stay."""
@@ -202,18 +226,23 @@ class Skeleton:
             if any(True for _ in part.children()):  # may use its own tensors around any call
                 self._load_all(own)
             else:
-                self._load_once(part, own)
+                # Its owner may use its weight without a call (DeBERTa-v2); the model itself, the
+                # owner of the head, is not known to.
+                owner = path.rpartition(".")[0]
+                parts = [part, self.module.get_submodule(owner)] if owner else [part]
+                self._load_once(parts, own)
 
     def _load_all(self, names: list[str]) -> None:
         for name in names:
             self._load(name, self.source_of(name))
 
-    def _load_once(self, part: nn.Module, names: list[str]) -> None:
+    def _load_once(self, parts: list[nn.Module], names: list[str]) -> None:
         def before(_: nn.Module, __: Any) -> None:
-            handle.remove()
+            for handle in handles:
+                handle.remove()
             self._load_all(names)
 
-        handle = part.register_forward_pre_hook(before)
+        handles = [part.register_forward_pre_hook(before) for part in parts]
 
 
 def _return_free_memory() -> None:

@@ -10,7 +10,6 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -21,10 +20,11 @@ from cimforge.spec.pattern import NmPattern
 from cimforge_sw.calibration import Collector
 from cimforge_sw.checkpoint import checkpoint_digest
 from cimforge_sw.folders import check_new, real_folder
-from cimforge_sw.layers import linear_layers, weight_matrix
+from cimforge_sw.globs import matches_any
+from cimforge_sw.layers import linear_layers, uncounted_weights, weight_matrix
 from cimforge_sw.models import Model, load_tokenizer, source_folder
 from cimforge_sw.plan import Plan
-from cimforge_sw.prune import SCORES
+from cimforge_sw.prune import SCORES, of_all
 from cimforge_sw.skeleton import Skeleton
 from cimforge_sw.stream_work import Progress, StateFiles
 from cimforge_sw.stream_write import BlockWriter
@@ -48,6 +48,9 @@ class StreamedModel:
         Zeros among the weights of all linear layers, counted in the tensors.
     source_digest : str
         SHA-256 over the source's weight files.
+    uncounted : dict of str to int
+    sparsity_of_all : float
+        As in `PrunedModel`.
     """
 
     folder: Path
@@ -55,6 +58,8 @@ class StreamedModel:
     plan: Plan
     sparsity: float
     source_digest: str
+    uncounted: dict[str, int]
+    sparsity_of_all: float
 
 
 class _Run:
@@ -70,8 +75,22 @@ class _Run:
         self.ids = [ids for _, ids in batches(self.rows, batch_tokens)] if self.rows else []
         self.layers: list[dict[str, int]] = [{} for _ in self.blocks.names]
         for name, layer in linear_layers(self.module).items():
-            if not any(fnmatchcase(name, glob) for glob in exclude):
+            if not matches_any(name, exclude):
                 self.layers[self.blocks.index_of(name)][name] = weight_matrix(layer).shape[1]
+
+    def verify(self) -> None:
+        """Refuse a model whose blocks need more than the states of the one before.
+
+        Without calibration text no block is given any.
+        """
+        if not self.ids:
+            return
+        count = min(2, len(self.blocks))  # the others are like them
+        with self.skeleton.in_turn(count):
+            if count > 1 and not self.blocks.verify(self.ids[0], count):
+                raise DataError(f"{self.source}: {type(self.module).__name__} cannot be streamed: "
+                                "its blocks hand each other more than hidden states; load it "
+                                "whole instead")
 
     def passes(self, work: Path, start: int = 0
                ) -> Iterator[tuple[int, dict[str, Tensor], Path | None]]:
@@ -111,6 +130,7 @@ def _run(source: str | Path, texts: Iterable[Text] | None, max_tokens: int | Non
          exclude: Sequence[str], batch_tokens: int) -> Iterator[_Run]:
     run = _Run(source, texts, max_tokens, exclude, batch_tokens)
     try:
+        run.verify()
         yield run
     except (OSError, SafetensorError) as error:
         raise DataError(f"{source}: cannot be streamed: {error}") from error
@@ -197,6 +217,7 @@ def stream_prune(source: str | Path, plan: Plan, texts: Iterable[Text] | None, o
     out = real_folder(Path(out))
     with _run(source, texts, max_tokens, exclude, batch_tokens) as run:
         patterns = plan.resolve(linear_layers(run.module))
+        uncounted = uncounted_weights(run.module)
         digest = checkpoint_digest(run.skeleton.shards.files)
         job = {"source": digest, "plan": repr(plan), "rows": run.rows, "score": score,
                "exclude": list(exclude), "batch_tokens": batch_tokens}
@@ -208,5 +229,7 @@ def stream_prune(source: str | Path, plan: Plan, texts: Iterable[Text] | None, o
                     progress(index + 1, len(run.blocks))
             writer.finish(run.source)
             record.finish(out)
-    zeros = sum(block.zeros for block in record.blocks)
-    return StreamedModel(out, patterns, plan, zeros / sum(b.weights for b in record.blocks), digest)
+    weights = sum(block.weights for block in record.blocks)
+    share = sum(block.zeros for block in record.blocks) / weights
+    return StreamedModel(out, patterns, plan, share, digest, uncounted,
+                         of_all(share, weights, uncounted))

@@ -1,6 +1,7 @@
 """Selection for a model larger than memory: what needs shapes, or one look at every layer."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from cimforge.spec.config import DcimConfig
@@ -52,8 +53,8 @@ def stream_select(source: str | Path, texts: Iterable[Text] | None,
     Returns
     -------
     Selection
-        ``details`` has ``presence`` and ``locality`` of every layer (empty with ``uniform``), and
-        ``cycles`` and ``tokens`` where there is hardware.
+        ``details`` has ``presence`` and ``locality`` of every layer, None of those excluded (empty
+        with ``uniform``), and ``cycles`` and ``tokens`` where there is hardware.
 
     Raises
     ------
@@ -67,29 +68,28 @@ def stream_select(source: str | Path, texts: Iterable[Text] | None,
     skeleton.shards.close()  # shapes are enough until layers stream
     model = Model(str(source), skeleton.module, None, "")
     selector = Selector(model, Stats({}, 0, 0), (), config, exclude=exclude)
-    selector.check(method, sparsity, mode)
-    outliers: list[OutlierStats] = []
+    budget = selector.check(method, sparsity, mode=mode)
+    outliers: list[OutlierStats | None] = []
     if method == "uniform" or texts is None:
-        budget = selector.budget(sparsity)
         mixes = {mix.details["what"]: mix for mix in uniform_mixes(budget)}
         chosen = selector.shared(mixes.get("spread") or next(iter(mixes.values())))
     else:
-        outliers = _outliers(source, texts, work)
-        known = Selector(model, selector.stats, (), config, exclude=exclude, known=outliers)
-        chosen = known.select(method, sparsity, mode=mode)
-    chosen.details["presence"] = [entry.presence for entry in outliers]
-    chosen.details["locality"] = [entry.locality for entry in outliers]
+        found = _outliers(source, texts, exclude, work)
+        outliers = [found.get(name) for name in selector.shapes]
+        chosen = replace(selector, known=outliers).select(method, sparsity, mode=mode)
+    chosen.details["presence"] = [entry and entry.presence for entry in outliers]
+    chosen.details["locality"] = [entry and entry.locality for entry in outliers]
     if config is not None:
         chosen.details.update(cycles=selector.cycles(chosen), tokens=selector.tokens)
     return chosen
 
 
-def _outliers(source: str | Path, texts: Iterable[Text],
-              work: str | Path | None) -> list[OutlierStats]:
-    found = []
-    for name, weight, norm in stream_layers(source, texts, work=work):
+def _outliers(source: str | Path, texts: Iterable[Text], exclude: Sequence[str],
+              work: str | Path | None) -> dict[str, OutlierStats]:
+    found = {}
+    for name, weight, norm in stream_layers(source, texts, exclude=exclude, work=work):
         try:
-            found.append(outlier_stats(weight, norm))
+            found[name] = outlier_stats(weight, norm)
         except DataError as error:
             raise DataError(f"{name}: {error}") from error
     return found

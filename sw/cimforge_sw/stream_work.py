@@ -58,11 +58,21 @@ class StateFiles:
                 yield torch.from_numpy(flat).reshape(rows, length, width)
 
     def write(self, index: int, states: Iterator[Tensor]) -> None:
-        """Write states of every batch; the file has its name only when it is whole."""
+        """Write states of every batch; the file has its name only when it is whole.
+
+        Raises
+        ------
+        DataError
+            States of another shape: XLNet has its tokens first, [T, B, H].
+        """
         path = self.path(index)
         part = path.with_suffix(".part")
         with part.open("wb") as file:
-            for batch in states:
+            for shape, batch in zip(self._shapes, states, strict=True):
+                if batch.ndim != 3 or tuple(batch.shape[:2]) != shape:
+                    raise DataError(f"block {index} is given states {list(batch.shape)}, but "
+                                    f"streaming wants [{shape[0]}, {shape[1]}, H]; load the model "
+                                    "whole instead")
                 batch.to(torch.float32).contiguous().numpy().tofile(file)
         part.replace(path)
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from operator import index
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from cimforge.spec.errors import DataError
 from cimforge_sw.models import Model
@@ -19,10 +19,18 @@ _UNLIMITED = 1 << 30  # tokenizers without a limit say 1e30
 def context_length(model: Model) -> int:
     """Return the most tokens the model takes at once: the tokenizer's or the positions' limit."""
     limits = [getattr(model.module.config, name, None)
-              for name in ("max_position_embeddings", "n_positions")]
+              for name in ("max_position_embeddings", "n_positions", "max_seq_len")]
+    limits += _padded_positions(model.module)
     limits.append(getattr(model.tokenizer, "model_max_length", None))
     known = [limit for limit in limits if isinstance(limit, int) and 0 < limit < _UNLIMITED]
     return min(known, default=_UNLIMITED)
+
+
+def _padded_positions(module: nn.Module) -> list[int]:
+    """Return the positions left where padding has one: RoBERTa's count on from its number."""
+    return [part.num_embeddings - part.padding_idx - 1 for name, part in module.named_modules()
+            if name.endswith("position_embeddings") and isinstance(part, nn.Embedding)
+            and part.padding_idx is not None]
 
 
 def encode(model: Model, texts: Iterable[Text], max_tokens: int | None = None) -> list[list[int]]:

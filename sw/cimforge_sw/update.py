@@ -1,7 +1,7 @@
 """Pruning with weight update: SparseGPT over a whole model, block by block."""
 
 import copy
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 import torch
@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from cimforge.spec.errors import DataError
 from cimforge.spec.pattern import NmPattern
-from cimforge_sw.blocks import Blocks
+from cimforge_sw.blocks import Blocks, separate_blocks
+from cimforge_sw.globs import matches_any
 from cimforge_sw.layers import layer_shape, linear_layers, watch_inputs, weight_matrix
 from cimforge_sw.models import Model
 from cimforge_sw.plan import Plan
@@ -44,26 +45,30 @@ def prune_with_update(model: Model, plan: Plan, texts: Iterable[Text], *,
     Raises
     ------
     DataError
-        Unusable texts, NaN activations, a layer that the text never reached, or an unusable Gram
-        matrix; the message names the layer.
+        Unusable texts, NaN activations, a layer to prune that the text never reached, or an
+        unusable Gram matrix; the message names the layer.
     """
     module = copy.deepcopy(model.module)
     layers = linear_layers(module)
     patterns = plan.resolve(layers)
     ids = [ids for _, ids in batches(encode(model, texts, max_tokens), batch_tokens)]
-    masks = dict[str, Tensor]()
-    for grams in walk_grams(module, layers, ids):
+    weights = {name: weight_matrix(layer) for name, layer in layers.items()}
+    sparse = {name: layer for name, layer in layers.items()
+              if patterns[name].n < patterns[name].m}
+    # Layers that stay dense need no Gram matrix, and no text that reaches them.
+    masks = {name: torch.ones(weight.shape, dtype=torch.bool) for name, weight in weights.items()
+             if name not in sparse}
+    for grams in walk_grams(module, sparse, ids):
         for name in list(grams):
-            masks[name] = _prune_layer(name, weight_matrix(layers[name]), patterns[name], plan,
-                                       grams.pop(name))
+            masks[name] = _prune_layer(name, weights[name], patterns[name], plan, grams.pop(name))
             if progress is not None:
                 progress(len(masks), len(layers))
-    weights = {name: weight_matrix(layer) for name, layer in layers.items()}
+    masks = {name: masks[name] for name in layers}
     return PrunedModel(replace(model, module=module), masks, patterns, plan, sparsity(weights))
 
 
 def gram_matrices(model: Model, texts: Iterable[Text], *, max_tokens: int | None = None,
-                  batch_tokens: int = 4096) -> dict[str, Tensor]:
+                  exclude: Sequence[str] = (), batch_tokens: int = 4096) -> dict[str, Tensor]:
     """Return ``X^T X`` of every layer's inputs in the dense model.
 
     Parameters
@@ -71,6 +76,8 @@ def gram_matrices(model: Model, texts: Iterable[Text], *, max_tokens: int | None
     model : Model
     texts, max_tokens, batch_tokens
         As for `prune_with_update`.
+    exclude : sequence of str
+        Globs of layers that stay dense, and so need none.
 
     Returns
     -------
@@ -84,7 +91,9 @@ def gram_matrices(model: Model, texts: Iterable[Text], *, max_tokens: int | None
     """
     ids = [ids for _, ids in batches(encode(model, texts, max_tokens), batch_tokens)]
     found: dict[str, Tensor] = {}
-    for grams in walk_grams(model.module, linear_layers(model.module), ids):
+    layers = {name: layer for name, layer in linear_layers(model.module).items()
+              if not matches_any(name, exclude)}
+    for grams in walk_grams(model.module, layers, ids):
         found |= grams
     return found
 
@@ -112,7 +121,7 @@ def walk_grams(module: nn.Module, layers: dict[str, nn.Module], ids: list[Tensor
     DataError
         NaN activations, or a layer that the text never reached.
     """
-    blocks = Blocks(module)
+    blocks = separate_blocks(module, ids[0])
     states: list[Tensor | None] = [None] * len(ids)
     for index in range(max(len(blocks), 1)):
         mine = {name: layer for name, layer in layers.items() if blocks.index_of(name) == index}
@@ -142,15 +151,13 @@ def _grams(blocks: Blocks, index: int, layers: dict[str, nn.Module], ids: list[T
     unreached = [name for name, entry in sums.items() if not entry.tokens]
     if unreached:
         raise DataError(f"calibration never reached {len(unreached)} layer(s): "
-                        f"{', '.join(unreached)}; give text that does")
+                        f"{', '.join(unreached)}; leave them dense or give text that does")
     return {name: entry.gram for name, entry in sums.items()}
 
 
 def _prune_layer(name: str, weight: Tensor, pattern: NmPattern, plan: Plan,
                  gram: Tensor) -> Tensor:
     """Prune and update one layer in place; return its mask."""
-    if pattern.n == pattern.m:
-        return torch.ones(weight.shape, dtype=torch.bool)
     try:
         updated, mask = sparsegpt(weight, gram, pattern, granularity=plan.granularity,
                                   tile_cols=plan.tile_cols)

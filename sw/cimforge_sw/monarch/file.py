@@ -147,7 +147,7 @@ def _described(path: Path, metadata: dict[str, str]
                         f"cimforge reads version {MONARCH_VERSION!r}")
     try:
         raw = json.loads(metadata.get("layers", ""))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: 'layers' of the metadata is not JSON: {error}") from error
     if not isinstance(raw, dict):
         raise DataError(f"{path}: expected an object by layer name as 'layers' of the metadata")

@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -13,15 +14,31 @@ from cimforge.spec.pattern import NmPattern
 from cimforge_sw.plan import Plan
 from cimforge_sw.select.knapsack import Limit, choose
 
-__all__ = ["DENSE", "Budget", "Selection", "kept_weights"]
+__all__ = ["DENSE", "Budget", "Selection", "check_target", "is_number", "kept_weights", "listed"]
 
 DENSE = NmPattern(1, 1)
+
+
+def is_number(value: object) -> bool:
+    """Tell whether a caller gave a real number, and no text or truth value."""
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def check_target(target: float) -> None:
+    """Refuse a sparsity target that is no share with a ConfigError."""
+    if not is_number(target) or not 0 <= target < 1:
+        raise ConfigError(f"the sparsity target must be a number in 0 .. 1, not {target!r}")
 
 
 def kept_weights(outputs: int, inputs: int, pattern: NmPattern) -> int:
     """Return how many of [outputs, inputs] weights stay; the last group may be short."""
     groups, tail = divmod(inputs, pattern.m)
     return outputs * (groups * pattern.n + min(pattern.n, tail))
+
+
+def listed(values: np.ndarray) -> list[float | None]:
+    """Return values as JSON has them; None for those of layers without any (NaN)."""
+    return [None if math.isnan(value) else value for value in values.tolist()]
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,8 +103,7 @@ class Budget:
     slack: float = 1e-3
 
     def __post_init__(self):
-        if not 0 <= self.target < 1:
-            raise ConfigError(f"the sparsity target must be in 0 .. 1, not {self.target!r}")
+        check_target(self.target)
         if not self.candidates or len(set(self.candidates)) < len(self.candidates):
             raise ConfigError("expected different candidate patterns, not "
                               f"{', '.join(map(str, self.candidates)) or 'none'}")
@@ -110,6 +126,11 @@ class Budget:
     def names(self) -> list[str]:
         """Layers, in their order."""
         return list(self.shapes)
+
+    @cached_property
+    def free(self) -> np.ndarray:
+        """Whether each layer may be pruned, bool [L]."""
+        return np.array([name not in self.exclude for name in self.shapes])
 
     @cached_property
     def total(self) -> int:

@@ -8,7 +8,7 @@ import numpy as np
 
 from cimforge.spec.errors import ConfigError
 from cimforge.spec.pattern import NmPattern
-from cimforge_sw.select.budget import DENSE, Budget, Selection
+from cimforge_sw.select.budget import DENSE, Budget, Selection, listed
 
 __all__ = ["MODES", "PUBLISHED_CANDIDATES", "flow", "line_candidates"]
 
@@ -24,10 +24,12 @@ def line_candidates(m: int = 8) -> tuple[NmPattern, ...]:
     return (*(NmPattern(n, m) for n in range(1, m)), DENSE)
 
 
-def _normalized(values: np.ndarray) -> np.ndarray:
-    """Return values in 0..1; one half where all are equal."""
-    width = np.ptp(values)
-    return (values - values.min()) / width if width else np.full(len(values), 0.5)
+def _normalized(values: np.ndarray, free: np.ndarray) -> np.ndarray:
+    """Return values in 0..1 over the free layers; one half where all are equal, and elsewhere."""
+    found, own = np.full(len(values), 0.5), values[free]
+    if len(own) and np.ptp(own):
+        found[free] = (own - own.min()) / np.ptp(own)
+    return found
 
 
 def _distance(difference: np.ndarray) -> np.ndarray:
@@ -43,15 +45,15 @@ def flow(budget: Budget, presence: np.ndarray, locality: np.ndarray,
          mode: str = "balanced") -> Selection:
     """Choose N and M of every layer by its outliers.
 
-    ``N* = 1 + 7 O`` and ``M* = 2**(1 + 2 D)`` with O and D normalized over the layers; the plan
-    minimizes ``sum_l share_l (a |N - N*| + b |M - M*|)`` under the target. Dense counts as M:M with
-    the candidates' largest M.
+    ``N* = 1 + 7 O`` and ``M* = 2**(1 + 2 D)`` with O and D normalized over the layers that are not
+    excluded; the plan minimizes ``sum_l share_l (a |N - N*| + b |M - M*|)`` under the target. Dense
+    counts as M:M with the candidates' largest M.
 
     Parameters
     ----------
     budget : Budget
     presence, locality : ndarray of float, shape (L,)
-        O and D of every layer, `outlier_stats`.
+        O and D of every layer, `outlier_stats`; those of excluded layers are not looked at.
     mode : str
         ``"latency"`` (a < b), ``"balanced"`` (a = b) or ``"accuracy"`` (a > b, and no layer keeps
         fewer than N* where the target allows that).
@@ -63,8 +65,8 @@ def flow(budget: Budget, presence: np.ndarray, locality: np.ndarray,
     """
     if mode not in MODES:
         raise ConfigError(f"mode must be one of {', '.join(MODES)}, not {mode!r}")
-    wanted_n = 1 + 7 * _normalized(presence)
-    wanted_m = 2 ** (1 + 2 * _normalized(locality))
+    wanted_n = 1 + 7 * _normalized(presence, budget.free)
+    wanted_m = 2 ** (1 + 2 * _normalized(locality, budget.free))
     # A dense layer keeps all of the largest group there is: M:M, though its plan says 1:1.
     top = max(pattern.m for pattern in budget.candidates)
     n, m = (np.array([top if pattern.n == pattern.m else getattr(pattern, side)
@@ -74,12 +76,12 @@ def flow(budget: Budget, presence: np.ndarray, locality: np.ndarray,
                                     + b * _distance(m - wanted_m[:, None]))
     choice = None
     if mode == "accuracy":
-        enough = n >= wanted_n[:, None]
+        enough = (n >= wanted_n[:, None]) | ~budget.free[:, None]
         if enough.any(axis=1).all():
             choice = budget.solve(np.where(enough, cost, np.inf))
     if choice is None:
         choice = budget.solve(cost)
     assert choice is not None  # the budget alone is feasible
-    return budget.selection(choice, "flow", mode=mode, presence=presence.tolist(),
-                            locality=locality.tolist(), wanted_n=wanted_n.tolist(),
+    return budget.selection(choice, "flow", mode=mode, presence=listed(presence),
+                            locality=listed(locality), wanted_n=wanted_n.tolist(),
                             wanted_m=wanted_m.tolist())

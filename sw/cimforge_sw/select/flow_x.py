@@ -13,7 +13,6 @@ import numpy as np
 from torch import Tensor
 
 from cimforge.spec.errors import ConfigError
-from cimforge_sw.blocks import Blocks
 from cimforge_sw.objective import Objective
 from cimforge_sw.select.budget import Budget, Selection
 from cimforge_sw.select.journal import Journal
@@ -33,7 +32,7 @@ class _Search:
         self.budget, self.variants, self.objective = budget, variants, objective
         self.limits, self.journal = limits, journal
         self.density = np.array([pattern.density for pattern in budget.candidates])
-        self.blocks = Blocks(variants.model.module)
+        self.blocks = objective.blocks(variants.model.module)
 
     def loss(self, choice: np.ndarray, prefix: "_Prefix | None" = None) -> float:
         """Return the loss of a plan; plans seen before are not run again."""

@@ -1,8 +1,8 @@
 """Selection on a model: one call for every method, and the common means they share."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
 
@@ -14,24 +14,23 @@ from cimforge.spec.errors import ConfigError, DataError
 from cimforge.spec.pattern import NmPattern
 from cimforge_sw.calibration import Stats
 from cimforge_sw.compile.cost import pattern_cycles, plan_cycles
+from cimforge_sw.globs import matches_any
 from cimforge_sw.layers import linear_layers, weight_matrix
 from cimforge_sw.models import Model
 from cimforge_sw.objective import Objective
 from cimforge_sw.outliers import OutlierStats, outlier_stats
-from cimforge_sw.prune import SCORES
 from cimforge_sw.select.budget import Budget, Selection
-from cimforge_sw.select.flow import MODES, PUBLISHED_CANDIDATES, flow, line_candidates
+from cimforge_sw.select.flow import PUBLISHED_CANDIDATES, flow, line_candidates
 from cimforge_sw.select.flow_x import flow_x
 from cimforge_sw.select.journal import Journal
 from cimforge_sw.select.knapsack import Limit
-from cimforge_sw.select.owl import owl
+from cimforge_sw.select.owl import check_one_m, owl
+from cimforge_sw.select.request import check_request, check_score
 from cimforge_sw.select.uniform import uniform_mixes
 from cimforge_sw.tokens import Text
 from cimforge_sw.variants import Variants
 
-__all__ = ["METHODS", "Selector", "check_request", "check_score"]
-
-METHODS = ("uniform", "owl", "flow", "flow-x")
+__all__ = ["Selector"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,8 +59,8 @@ class Selector:
         (`prune_with_update`), not with masks alone.
     score : str
         What masks keep, ``"wanda"`` or ``"magnitude"``; OWL and FLOW count Wanda's outliers anyway.
-    known : sequence of OutlierStats, optional
-        Of every layer, where they were counted elsewhere.
+    known : sequence of OutlierStats or None, optional
+        Of every layer, where they were counted elsewhere; None for layers that stay dense.
 
     Raises
     ------
@@ -80,13 +79,18 @@ class Selector:
     tokens: int = 16
     grams: Mapping[str, Tensor] | None = None
     score: str = "wanda"
-    known: Sequence[OutlierStats] | None = None
+    known: Sequence[OutlierStats | None] | None = None
 
     def __post_init__(self):
         check_score(self.score, self.grams is not None)
         for glob in self.exclude:
-            if not any(fnmatchcase(name, glob) for name in self.shapes):
+            if not any(matches_any(name, [glob]) for name in self.shapes):
                 raise DataError(f"{glob!r} matches none of {len(self.shapes)} layers")
+
+    @cached_property
+    def dense(self) -> list[str]:
+        """Layers that ``exclude`` names."""
+        return [name for name in self.shapes if matches_any(name, self.exclude)]
 
     @cached_property
     def shapes(self) -> dict[str, tuple[int, int]]:
@@ -116,12 +120,15 @@ class Selector:
         return ("free" if share == 1 else f"share{share}"), 32
 
     @cached_property
-    def outliers(self) -> list[OutlierStats]:
-        """O and D of every layer."""
+    def outliers(self) -> list[OutlierStats | None]:
+        """O and D of every layer; None for those that stay dense."""
         if self.known is not None:
             return list(self.known)
-        found = []
+        found: list[OutlierStats | None] = []
         for name, layer in linear_layers(self.model.module).items():
+            if name in self.dense:
+                found.append(None)
+                continue
             if name not in self.stats.layers:
                 raise DataError(f"{name}: no calibration statistics, so no outliers to count")
             try:
@@ -143,31 +150,28 @@ class Selector:
 
     def budget(self, sparsity: float, candidates: Sequence[NmPattern] | None = None) -> Budget:
         """Return the target over all layers that count."""
-        dense = [name for name in self.shapes
-                 if any(fnmatchcase(name, glob) for glob in self.exclude)]
-        return Budget(self.shapes, candidates or self.options, sparsity, dense)
+        return Budget(self.shapes, candidates or self.options, sparsity, self.dense)
+
+    def check(self, method: str, sparsity: float, *, mode: str = "balanced",
+              max_cycles: float | None = None) -> Budget:
+        """Refuse what `select` would, without a look at statistics or texts; return the budget.
+
+        Parameters and errors are those of `select`.
+        """
+        check_request(method, sparsity, mode, max_cycles)
+        budget = self.budget(sparsity)
+        if method == "owl":
+            check_one_m(budget)
+        if method == "uniform":
+            uniform_mixes(budget)
+        if method == "flow-x":
+            self._even(budget, self._limits(budget, max_cycles))
+        return budget
 
     def loss(self, selection: Selection) -> float:
         """Return a plan's loss on the calibration text."""
         self.variants.apply(selection.plan.resolve(self.shapes))
         return self.objective.loss(self.variants.model.module)
-
-    def check(self, method: str, sparsity: float, mode: str = "balanced",
-              max_cycles: float | None = None) -> None:
-        """Refuse what `select` cannot do, from the layers' shapes alone.
-
-        Raises
-        ------
-        ConfigError
-            Unknown method or mode; a mode for another method than FLOW; a limit on cycles for
-            another than FLOW-X, or without hardware.
-        DataError
-            A target out of reach, alone or within the limit on cycles.
-        """
-        check_request(method, sparsity, mode, max_cycles)
-        budget = self.budget(sparsity)
-        if max_cycles is not None:
-            self._even(budget, self._limits(budget, max_cycles))
 
     def select(self, method: str, sparsity: float, *, mode: str = "balanced",
                max_cycles: float | None = None, journal: Path | None = None,
@@ -193,12 +197,13 @@ class Selector:
         Raises
         ------
         ConfigError
-            As `check`.
+            Unknown method or mode, a mode for another method than FLOW, a target that is no share,
+            a limit on cycles for another than FLOW-X or without hardware.
         DataError
-            As `check`; or foreign statistics, texts or journal.
+            A target out of reach, alone or within the limit on cycles; or foreign statistics, texts
+            or journal.
         """
-        self.check(method, sparsity, mode, max_cycles)
-        budget = self.budget(sparsity)
+        budget = self.check(method, sparsity, mode=mode, max_cycles=max_cycles)
         if method == "flow-x":
             return self._flow_x(budget, max_cycles, journal, progress)
         if method == "uniform":
@@ -222,7 +227,8 @@ class Selector:
                    for name, (o, k) in self.shapes.items())
 
     def _statistic(self, name: str) -> np.ndarray:
-        return np.array([getattr(entry, name) for entry in self.outliers])
+        return np.array([np.nan if entry is None else getattr(entry, name)
+                         for entry in self.outliers])
 
     def shared(self, selection: Selection) -> Selection:
         """Return the selection with the masks' granularity in its plan."""
@@ -269,33 +275,9 @@ class Selector:
         starts = [self._even(budget, limits)]
         presence = self._statistic("presence")
         if not limits:
-            starts += uniform_mixes(budget)
+            with suppress(DataError):  # no single M reaches the target; other starts do
+                starts += uniform_mixes(budget)
             starts.append(flow(budget, presence, self._statistic("locality")))
             if len({p.m for p in budget.candidates if p.m > 1}) == 1:
                 starts.append(owl(budget, presence))
         return starts
-
-
-def check_score(score: str, update: bool = False) -> None:
-    """Refuse a score that masks cannot have, or that SparseGPT's update would not use."""
-    if score not in SCORES:
-        raise ConfigError(f"score must be one of {', '.join(SCORES)}, not {score!r}")
-    if update and score != "wanda":
-        raise ConfigError(f"SparseGPT's update has a score of its own, not {score}")
-
-
-def check_request(method: str, sparsity: float, mode: str = "balanced",
-                  max_cycles: float | None = None) -> None:
-    """Refuse what no model and no hardware could make right; the errors of `Selector.check`."""
-    if method not in METHODS:
-        raise ConfigError(f"method must be one of {', '.join(METHODS)}, not {method!r}")
-    if not 0 <= sparsity < 1:
-        raise ConfigError(f"the sparsity target must be in 0 .. 1, not {sparsity!r}")
-    if mode not in MODES:
-        raise ConfigError(f"mode must be one of {', '.join(MODES)}, not {mode!r}")
-    if mode != "balanced" and method != "flow":
-        raise ConfigError(f"only flow takes a mode, not {method}")
-    if max_cycles is not None and method != "flow-x":
-        raise ConfigError(f"only flow-x takes a limit on cycles, not {method}")
-    if max_cycles is not None and not max_cycles > 0:
-        raise ConfigError(f"the limit on cycles must be above 0, not {max_cycles!r}")

@@ -3,9 +3,16 @@
 import numpy as np
 
 from cimforge.spec.errors import ConfigError
-from cimforge_sw.select.budget import Budget, Selection
+from cimforge_sw.select.budget import Budget, Selection, listed
 
-__all__ = ["owl"]
+__all__ = ["check_one_m", "owl"]
+
+
+def check_one_m(budget: Budget) -> None:
+    """Refuse candidates of more than one M with a ConfigError; dense (1:1) may be among them."""
+    if len({pattern.m for pattern in budget.candidates if pattern.m > 1}) > 1:
+        raise ConfigError("OWL keeps M fixed; expected candidates of one M, not "
+                          f"{', '.join(map(str, budget.candidates))}")
 
 
 def owl(budget: Budget, presence: np.ndarray, spread: float = 0.08) -> Selection:
@@ -20,7 +27,7 @@ def owl(budget: Budget, presence: np.ndarray, spread: float = 0.08) -> Selection
     budget : Budget
         Candidates of one M; dense (1:1) may be among them.
     presence : ndarray of float, shape (L,)
-        Share of outliers of every layer.
+        Share of outliers of every layer; those of excluded layers are not looked at.
     spread : float
         OWL's lambda, 0.08 in its paper.
 
@@ -29,16 +36,15 @@ def owl(budget: Budget, presence: np.ndarray, spread: float = 0.08) -> Selection
     ConfigError
         Candidates of more than one M, or a negative spread.
     """
-    if len({pattern.m for pattern in budget.candidates if pattern.m > 1}) > 1:
-        raise ConfigError("OWL keeps M fixed; expected candidates of one M, not "
-                          f"{', '.join(map(str, budget.candidates))}")
+    check_one_m(budget)
     if spread < 0:
         raise ConfigError(f"spread must be at least 0, not {spread!r}")
-    width = np.ptp(presence)
-    ratio = (presence - presence.min()) / width * 2 * spread if width else 0 * presence
+    own, ratio = presence[budget.free], np.zeros(len(presence))
+    if len(own) and np.ptp(own):
+        ratio[budget.free] = (own - own.min()) / np.ptp(own) * 2 * spread
     density = 1 - budget.target + ratio - (ratio * budget.share).sum()
     kept = np.array([pattern.density for pattern in budget.candidates])
     choice = budget.solve(budget.share[:, None] * (kept - density[:, None]) ** 2)
     assert choice is not None  # the budget alone is feasible
-    return budget.selection(choice, "owl", presence=presence.tolist(), density=density.tolist(),
+    return budget.selection(choice, "owl", presence=listed(presence), density=density.tolist(),
                             spread=spread)

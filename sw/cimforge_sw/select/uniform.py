@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from cimforge.spec.errors import DataError
 from cimforge.spec.pattern import NmPattern
 from cimforge_sw.select.budget import DENSE, Budget, Selection
 
@@ -21,7 +22,8 @@ def uniform_mixes(budget: Budget) -> list[Selection]:
     Parameters
     ----------
     budget : Budget
-        Its candidates with one M (such as N:8) are the levels; others are ignored.
+        Its candidates with one M (such as N:8), and dense, are the levels; others are ignored. Of
+        several M it is the largest whose levels reach the target.
 
     Returns
     -------
@@ -30,10 +32,13 @@ def uniform_mixes(budget: Budget) -> list[Selection]:
         last ones, or layers spread over the model get the sparser of the two adjacent levels, until
         the target is met; the excess may be a layer's worth, beyond the budget's slack. Which is
         best, a score on calibration text says.
+
+    Raises
+    ------
+    DataError
+        No M whose levels reach the target, though a mixture of several does.
     """
-    m = max(pattern.m for pattern in budget.candidates)
-    levels = [i for i, p in enumerate(budget.candidates) if p.m == m or p == DENSE]
-    levels.sort(key=lambda i: -budget.candidates[i].density)
+    levels = _levels(budget)
     pruned = budget.pruned[:, levels].sum(axis=0)
     below = int(np.searchsorted(pruned, budget.floor, side="right")) - 1
     whole = np.full(len(budget.shapes), levels[max(below, 0)])
@@ -48,6 +53,17 @@ def uniform_mixes(budget: Budget) -> list[Selection]:
             choice[layer] = levels[below + 1]
         made.append(_selection(budget, choice, name))
     return made
+
+
+def _levels(budget: Budget) -> list[int]:
+    """Return the candidates of the largest M that reaches the target, the densest first."""
+    for m in sorted({pattern.m for pattern in budget.candidates}, reverse=True):
+        levels = [i for i, p in enumerate(budget.candidates) if p.m == m or p == DENSE]
+        levels.sort(key=lambda i: -budget.candidates[i].density)
+        if budget.pruned[:, levels[-1]].sum() >= budget.floor:
+            return levels
+    raise DataError(f"no uniform pattern of {', '.join(map(str, budget.candidates))} prunes "
+                    f"{budget.target:.4g} of the weights; take another method or candidates")
 
 
 def _selection(budget: Budget, choice: np.ndarray, what: str | NmPattern) -> Selection:

@@ -9,18 +9,18 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerFast
 
 from cimforge.spec.errors import ConfigError, DataError
-from cimforge.spec.files import write_atomic
+from cimforge.spec.files import check_writable, write_atomic
 from cimforge_sw.models import load_model
 from cimforge_sw.zoo.corpus import Corpus, load_corpus
 from cimforge_sw.zoo.recipes import CONTEXT, END_OF_FILE, RECIPES, VOCABULARY, Recipe
 from cimforge_sw.zoo.scan import trainable_scan
 from cimforge_sw.zoo.scores import held_out_scores
+from cimforge_sw.zoo.state import TrainingState
 
 __all__ = ["train"]
 
@@ -89,37 +89,11 @@ def _rate(step: int, recipe: Recipe) -> float:
     return recipe.rate * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * done)))
 
 
-class _State:
-    """What a run needs to go on after an interruption, as safetensors and JSON."""
-
-    def __init__(self, folder: Path, module: nn.Module, optimizer: torch.optim.Optimizer,
-                 parameters: list[Tensor]):
-        self.path = folder / "state.safetensors"
-        self.module, self.optimizer, self.parameters = module, optimizer, parameters
-
-    def save(self, record: dict) -> None:
-        tensors = {f"model.{i}": p.detach() for i, p in enumerate(self.parameters)}
-        for i, p in enumerate(self.parameters):
-            entry = self.optimizer.state[p]
-            tensors |= {f"mean.{i}": entry["exp_avg"], f"square.{i}": entry["exp_avg_sq"]}
-        scratch = self.path.with_suffix(".part")
-        save_file(tensors, scratch, metadata={"record": json.dumps(record)})
-        scratch.replace(self.path)
-
-    def load(self) -> dict | None:
-        if not self.path.exists():
-            return None
-        from safetensors import safe_open
-        with safe_open(self.path, framework="pt") as file:
-            record = json.loads(file.metadata()["record"])
-        tensors = load_file(self.path)
-        for i, p in enumerate(self.parameters):
-            p.data.copy_(tensors[f"model.{i}"])
-            self.optimizer.state[p] = {
-                "step": torch.tensor(float(record["step"])),
-                "exp_avg": tensors[f"mean.{i}"].to(p.device),
-                "exp_avg_sq": tensors[f"square.{i}"].to(p.device)}
-        return record
+def _about(recipe: Recipe, corpus: Corpus) -> dict:
+    """Return all that a run depends on."""
+    return {"config": recipe.config.to_dict(), "steps": recipe.steps, "batch": recipe.batch,
+            "rate": recipe.rate, "decay": recipe.decay, "context": CONTEXT,
+            "vocabulary": VOCABULARY, "seed": _SEED, "corpus": corpus.digest}
 
 
 def train(name: str, out: Path, progress: Callable[[int, int], None] | None = None) -> dict:
@@ -144,21 +118,23 @@ def train(name: str, out: Path, progress: Callable[[int, int], None] | None = No
     ConfigError
         Another name.
     DataError
-        A folder that holds a trained model.
+        A folder that holds a trained model, or an interrupted run of another recipe or corpus, or a
+        damaged one; or that cannot be written.
     """
     if name not in RECIPES:
         raise ConfigError(f"there is no recipe {name!r}; there are {', '.join(RECIPES)}")
     if (out / "training.json").exists():
         raise DataError(f"{out}: holds a trained model already; give another folder, or remove it")
+    check_writable(out)
     recipe, corpus = RECIPES[name], load_corpus()
+    state = TrainingState(out, _about(recipe, corpus))
     out.mkdir(parents=True, exist_ok=True)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     tokenizer = _tokenizer(corpus)
     torch.manual_seed(_SEED)
     module = recipe.build().to(device).train()
     optimizer, parameters = _optimizer(module, recipe)
-    state = _State(out, module, optimizer, parameters)
-    record = state.load() or {"step": 0, "seconds": 0.0, "curve": []}
+    record = state.load(parameters, optimizer) or {"step": 0, "seconds": 0.0, "curve": []}
     stream = _stream(tokenizer, corpus.train)
     validation = _stream(tokenizer, corpus.validation)
     scan = trainable_scan() if device.type == "cpu" else nullcontext()
@@ -187,7 +163,7 @@ def train(name: str, out: Path, progress: Callable[[int, int], None] | None = No
 
 def _run(recipe: Recipe, module: nn.Module, optimizer: torch.optim.Optimizer,
          parameters: list[Tensor], stream: Tensor, validation: Tensor, corpus: Corpus,
-         state: _State, record: dict, device: torch.device,
+         state: TrainingState, record: dict, device: torch.device,
          progress: Callable[[int, int], None] | None) -> None:
     start = time.monotonic() - record["seconds"]
     for step in range(record["step"], recipe.steps):
@@ -208,4 +184,4 @@ def _run(recipe: Recipe, module: nn.Module, optimizer: torch.optim.Optimizer,
             record["curve"].append({"step": step + 1, "loss": round(loss.item(), 4),
                                     "bits_per_byte": round(score, 4)})
             record |= {"step": step + 1, "seconds": round(time.monotonic() - start, 1)}
-            state.save(record)
+            state.save(record, parameters, optimizer)
