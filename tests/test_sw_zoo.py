@@ -1,8 +1,8 @@
 """The zoo's text, training that goes on after an interruption, and bits per byte."""
 
 import dataclasses
-import json
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,9 +12,10 @@ from safetensors.torch import load_file, save_file
 from cimforge.spec.errors import ConfigError, DataError
 from cimforge_sw.evaluate import bits_per_byte
 from cimforge_sw.models import load_model
-from cimforge_sw.zoo import recipes, train, zoo_folder
-from cimforge_sw.zoo.corpus import load_corpus
-from cimforge_sw.zoo.text import calibration_spans, held_out_spans
+from cimforge_sw.zoo import recipes, train, training_record
+from cimforge_sw.zoo.corpus import compressed_bits_per_byte, load_corpus
+from cimforge_sw.zoo.duplicates import repeated
+from cimforge_sw.zoo.text import calibration_spans, held_out_spans, spans_of
 
 
 @pytest.fixture
@@ -102,9 +103,12 @@ def test_what_training_refuses_at_once(tiny_recipe, tmp_path):
 def test_a_trained_checkpoint_says_what_its_record_says(tiny_recipe, tmp_path):
     record = train.train("tiny", tmp_path / "model")
     model = load_model(tmp_path / "model")
-    measured = bits_per_byte(model, tiny_recipe.test)
-    # The record runs all files together; here each starts anew. Weights were rounded to float16.
-    assert measured == pytest.approx(record["bits_per_byte"]["test"], rel=0.05)
+    measured = bits_per_byte(model, list(tiny_recipe.unseen.values()))
+    assert measured == pytest.approx(record["bits_per_byte"]["test"], rel=1e-5)
+    spans = record["held_out"]["spans"]
+    assert spans["bits_per_byte"] == pytest.approx(
+        bits_per_byte(model, spans_of(tiny_recipe.test)), rel=1e-5)
+    assert spans["repeated"] == 0
     uniform = math.log2(300) * sum(
         len(row) - 1 for row in model.tokenizer(list(tiny_recipe.test))["input_ids"])
     assert measured < 1.1 * uniform / sum(len(text) for text in tiny_recipe.test)
@@ -126,18 +130,72 @@ def test_bits_per_byte_of_a_model_that_knows_nothing(tiny_recipe, tmp_path):
         bits_per_byte(encoder, ["some text here"])
 
 
-@pytest.mark.parametrize(("name", "least"), [("stdlib-llama", 1.5), ("stdlib-mamba", 1.5)])
-def test_the_models_that_ship_beat_xz_on_files_they_never_saw(name, least):
-    model = load_model(name)
-    record = json.loads((zoo_folder(name) / "training.json").read_text())
-    scores = record["bits_per_byte"]
+def test_files_that_repeat_training_files_are_in_no_quoted_score(sources):
+    corpus = load_corpus(sources)
+    assert not corpus.repeated
+    assert list(corpus.unseen.values()) == list(corpus.test)
+    held_out, near = corpus.test_names[:2]
+    copied = corpus.train[-1]
+    (sources / held_out).write_text(copied)
+    lines = [f"an_original_line_of_length = {number}\n" for number in range(60)]
+    (sources / "module_0.py").write_text("".join(lines))
+    assert "module_0.py" not in corpus.test_names
+    (sources / near).write_text("".join(lines[:20]) + "x = 1\n" * 200)  # a third is copied
+    again = load_corpus(sources)
+    assert set(again.repeated) == {held_out, near}
+    assert set(again.unseen) == set(corpus.test_names) - {held_out, near}
+    (sources / near).write_text("".join(lines[:10]) + "x = 1\n" * 400)  # an eighth
+    assert load_corpus(sources).repeated == (held_out,)
+
+
+def test_no_table_of_characters_and_no_copy_is_quoted():
+    corpus = load_corpus()
+    assert not any(name.startswith("encodings/") for name in corpus.unseen)
+    assert any(name.startswith("encodings/") for name in corpus.test_names)
+    assert not set(corpus.unseen.values()) & set(corpus.train)
+    assert repeated({"a.py": "x = 1\n"}, ["x = 1\n"]) == ["a.py"]
+
+
+def test_a_library_of_copies_cannot_score_a_model(sources):
+    for path in sources.glob("*.py"):
+        path.write_text("the_same_line_everywhere = True\n")
+    with pytest.raises(DataError, match=r"each of \d+ held-out files repeats training files"):
+        _ = load_corpus(sources).unseen
+
+
+@pytest.mark.parametrize("name", ["stdlib-llama", "stdlib-mamba"])
+def test_the_models_that_ship_score_what_their_records_say_and_beat_xz(name):
+    """Two whole files that no training file resembles, again; the record is the mean of all."""
+    record = training_record(name)
+    scores, files, corpus = record["bits_per_byte"], record["held_out"]["files"], load_corpus()
+    size = sum(entry["bytes"] for entry in files.values())
+    assert scores["test"] == pytest.approx(
+        sum(entry["bytes"] * entry["bits_per_byte"] for entry in files.values()) / size)
     assert scores["test"] < scores["xz"] < scores["gzip"]
-    texts = held_out_spans()[:4]
-    assert bits_per_byte(model, texts) < least
-    broken = load_model(name)
-    for parameter in broken.module.parameters():
+    chosen = {name: corpus.unseen[name] for name in ("secrets.py", "sched.py")}
+    model = load_model(name)
+    measured = {name: bits_per_byte(model, [text]) for name, text in chosen.items()}
+    if corpus.digest == record["corpus"]["digest"]:  # other Pythons have other files
+        assert set(files) == set(corpus.unseen)
+        assert list(corpus.repeated) == record["held_out"]["left_out"]
+        assert compressed_bits_per_byte(list(corpus.unseen.values())) == pytest.approx(
+            {key: scores[key] for key in ("gzip", "xz")}, rel=1e-3)
+        for file, score in measured.items():
+            assert score == pytest.approx(files[file]["bits_per_byte"], rel=1e-4)
+    for file, score in measured.items():
+        assert score < compressed_bits_per_byte([chosen[file]])["xz"], file
+    for parameter in model.module.parameters():
         parameter.mul_(0.5)
-    assert bits_per_byte(broken, texts) > 1.5 * bits_per_byte(model, texts)
+    assert bits_per_byte(model, [chosen["secrets.py"]]) > 1.5 * measured["secrets.py"]
+
+
+def test_the_readme_quotes_the_records():
+    readme = (Path(__file__).parents[1] / "README.md").read_text()
+    for name, quoted in (("stdlib-llama", "`stdlib-llama` ({:.2f} bits per byte"),
+                         ("stdlib-mamba", "`stdlib-mamba`\n({:.2f})")):
+        scores = training_record(name)["bits_per_byte"]
+        assert quoted.format(scores["test"]) in readme
+        assert f"gzip needs {scores['gzip']:.2f}, xz {scores['xz']:.2f}" in readme
 
 
 def _interrupted(folder):

@@ -15,9 +15,11 @@ from transformers import PreTrainedTokenizerFast
 
 from cimforge.spec.errors import ConfigError, DataError
 from cimforge.spec.files import check_writable, write_atomic
-from cimforge_sw.zoo.corpus import Corpus, compressed_bits_per_byte, load_corpus
+from cimforge_sw.models import load_model
+from cimforge_sw.zoo.corpus import Corpus, load_corpus
 from cimforge_sw.zoo.recipes import CONTEXT, END_OF_FILE, RECIPES, VOCABULARY, Recipe
 from cimforge_sw.zoo.scan import trainable_scan
+from cimforge_sw.zoo.scores import held_out_scores
 from cimforge_sw.zoo.state import TrainingState
 
 __all__ = ["train"]
@@ -139,19 +141,21 @@ def train(name: str, out: Path, progress: Callable[[int, int], None] | None = No
     with scan:
         _run(recipe, module, optimizer, parameters, stream, validation, corpus, state, record,
              device, progress)
-        scores = {part: _bits_per_byte(module, _stream(tokenizer, texts), texts, device)
-                  for part, texts in (("validation", corpus.validation), ("test", corpus.test))}
+        score = _bits_per_byte(module, validation, corpus.validation, device)
+    module.half().save_pretrained(out)
+    (out / "model.safetensors").chmod(0o644)  # safetensors writes for its owner only
+    tokenizer.save_pretrained(out)
+    held_out = held_out_scores(load_model(out), corpus)  # of the very files that are used later
     record |= {
         "model": name, "parameters": sum(p.numel() for p in module.parameters()),
-        "bits_per_byte": scores | compressed_bits_per_byte(corpus.test),
+        "bits_per_byte": {"validation": score} | {
+            key: held_out.pop(key) for key in ("test", "gzip", "xz")},
+        "held_out": held_out,
         "corpus": {"python": corpus.python, "digest": corpus.digest},
         "tokens": recipe.steps * recipe.batch * CONTEXT, "device": device.type,
         "threads": torch.get_num_threads(), "processor": platform.machine(),
         "recipe": {"steps": recipe.steps, "batch": recipe.batch, "context": CONTEXT,
                    "rate": recipe.rate, "decay": recipe.decay, "seed": _SEED}}
-    module.half().save_pretrained(out)
-    (out / "model.safetensors").chmod(0o644)  # safetensors writes for its owner only
-    tokenizer.save_pretrained(out)
     write_atomic(out / "training.json", (json.dumps(record, indent=2) + "\n").encode())
     state.path.unlink(missing_ok=True)
     return record
