@@ -17,7 +17,15 @@ from transformers import PreTrainedTokenizerFast
 from cimforge.spec.errors import ConfigError, DataError
 from cimforge.spec.files import write_atomic
 from cimforge_sw.zoo.corpus import Corpus, compressed_bits_per_byte, load_corpus
-from cimforge_sw.zoo.recipes import CONTEXT, END_OF_FILE, RECIPES, VOCABULARY, Recipe
+from cimforge_sw.zoo.fine_tune import FineTune
+from cimforge_sw.zoo.recipes import (
+    CONTEXT,
+    END_OF_FILE,
+    RECIPES,
+    VOCABULARY,
+    MonarchRecipe,
+    Recipe,
+)
 from cimforge_sw.zoo.scan import trainable_scan
 
 __all__ = ["train"]
@@ -69,8 +77,9 @@ def _loss(module: nn.Module, rows: Tensor) -> Tensor:
     return nn.functional.cross_entropy(logits.flatten(0, 1), rows[:, 1:].flatten())
 
 
-def _optimizer(module: nn.Module, recipe: Recipe) -> tuple[torch.optim.Optimizer, list[Tensor]]:
-    """Return AdamW; vectors, and the decay rates of a state space, are not decayed."""
+def _optimizer(module: nn.Module, recipe: Recipe | MonarchRecipe) -> tuple[
+        torch.optim.Optimizer, list[Tensor]]:
+    """Return AdamW; vectors, factors, and the decay rates of a state space, are not decayed."""
     named = dict(module.named_parameters())
     matrices = [p for name, p in named.items() if p.ndim == 2 and "A_log" not in name]
     others = [p for name, p in named.items() if p.ndim != 2 or "A_log" in name]
@@ -79,7 +88,7 @@ def _optimizer(module: nn.Module, recipe: Recipe) -> tuple[torch.optim.Optimizer
     return torch.optim.AdamW(groups, lr=recipe.rate, betas=(0.9, 0.95)), matrices + others
 
 
-def _rate(step: int, recipe: Recipe) -> float:
+def _rate(step: int, recipe: Recipe | MonarchRecipe) -> float:
     warm = recipe.steps // 20
     if step < warm:
         return recipe.rate * (step + 1) / warm
@@ -151,20 +160,25 @@ def train(name: str, out: Path, progress: Callable[[int, int], None] | None = No
     recipe, corpus = RECIPES[name], load_corpus()
     out.mkdir(parents=True, exist_ok=True)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    tokenizer = _tokenizer(corpus)
+    tuned = FineTune(recipe) if isinstance(recipe, MonarchRecipe) else None
     torch.manual_seed(_SEED)
-    module = recipe.build().to(device).train()
+    tokenizer = tuned.tokenizer if tuned else _tokenizer(corpus)
+    module = (tuned.module if tuned else recipe.build()).to(device).train()
     optimizer, parameters = _optimizer(module, recipe)
     state = _State(out, module, optimizer, parameters)
     record = state.load() or {"step": 0, "seconds": 0.0, "curve": []}
     stream = _stream(tokenizer, corpus.train)
     validation = _stream(tokenizer, corpus.validation)
+    test = _stream(tokenizer, corpus.test)
     scan = trainable_scan() if device.type == "cpu" else nullcontext()
     with scan:
+        if tuned and "before" not in record:
+            record["before"] = tuned.before(
+                lambda each: _bits_per_byte(each.to(device), test, corpus.test, device))
         _run(recipe, module, optimizer, parameters, stream, validation, corpus, state, record,
              device, progress)
-        scores = {part: _bits_per_byte(module, _stream(tokenizer, texts), texts, device)
-                  for part, texts in (("validation", corpus.validation), ("test", corpus.test))}
+        scores = {part: _bits_per_byte(module, tokens, texts, device) for part, tokens, texts in (
+            ("validation", validation, corpus.validation), ("test", test, corpus.test))}
     record |= {
         "model": name, "parameters": sum(p.numel() for p in module.parameters()),
         "bits_per_byte": scores | compressed_bits_per_byte(corpus.test),
@@ -173,15 +187,19 @@ def train(name: str, out: Path, progress: Callable[[int, int], None] | None = No
         "threads": torch.get_num_threads(), "processor": platform.machine(),
         "recipe": {"steps": recipe.steps, "batch": recipe.batch, "context": CONTEXT,
                    "rate": recipe.rate, "decay": recipe.decay, "seed": _SEED}}
-    module.half().save_pretrained(out)
-    (out / "model.safetensors").chmod(0o644)  # safetensors writes for its owner only
-    tokenizer.save_pretrained(out)
+    if tuned:
+        record |= tuned.about
+        tuned.save(module.half(), out)
+    else:
+        module.half().save_pretrained(out)
+        (out / "model.safetensors").chmod(0o644)  # safetensors writes for its owner only
+        tokenizer.save_pretrained(out)
     write_atomic(out / "training.json", (json.dumps(record, indent=2) + "\n").encode())
     state.path.unlink(missing_ok=True)
     return record
 
 
-def _run(recipe: Recipe, module: nn.Module, optimizer: torch.optim.Optimizer,
+def _run(recipe: Recipe | MonarchRecipe, module: nn.Module, optimizer: torch.optim.Optimizer,
          parameters: list[Tensor], stream: Tensor, validation: Tensor, corpus: Corpus,
          state: _State, record: dict, device: torch.device,
          progress: Callable[[int, int], None] | None) -> None:
