@@ -49,6 +49,7 @@ def _tokenizer(corpus: Corpus) -> PreTrainedTokenizerFast:
 
 def _stream(tokenizer: PreTrainedTokenizerFast, texts: tuple[str, ...]) -> Tensor:
     """Return all files as one run of token ids [T], an end mark before each."""
+    tokenizer.backend_tokenizer.no_truncation()  # whoever cut texts last left that on
     rows = tokenizer.backend_tokenizer.encode_batch(list(texts), add_special_tokens=False)
     return torch.cat([torch.tensor([tokenizer.eos_token_id, *row.ids]) for row in rows])
 
