@@ -73,6 +73,10 @@ class Conversion:
         """Tell whether no sum of so many rows loses anything."""
         return self.shift == 0 and rows * ((1 << self.cell_bits) - 1) <= self.top
 
+    def of(self, inputs: int) -> "Conversion":
+        """Return what a matrix of so many inputs goes through: this, whatever its size."""
+        return self
+
     def pulses(self, inputs: int) -> Iterator[slice]:
         """Yield the inputs of every pulse; a drive ends after ``rows``."""
         for start in range(0, inputs, self.rows):
@@ -81,7 +85,8 @@ class Conversion:
                 yield slice(first, min(first + self.pulse, stop))
 
 
-def converted_product(x: Tensor, weight: Tensor, how: Conversion) -> tuple[Tensor, int]:
+def converted_product(x: Tensor, weight: Tensor, how: Conversion, count: bool = True
+                      ) -> tuple[Tensor, int]:
     """Return ``x @ weight.T`` as converters see it.
 
     Parameters
@@ -90,13 +95,15 @@ def converted_product(x: Tensor, weight: Tensor, how: Conversion) -> tuple[Tenso
     weight : Tensor of int8, shape (..., O, K)
         Leading dimensions, such as blocks, are those of ``x``.
     how : Conversion
+    count : bool
+        Count clamps, which takes half as long again.
 
     Returns
     -------
     product : Tensor of int32, shape (..., T, O)
         Exact where no conversion loses anything.
     clamped : int
-        Conversions that were clamped.
+        Conversions that were clamped; 0 if not counted.
     """
     lead, (tokens, inputs), outputs = x.shape[:-2], x.shape[-2:], weight.shape[-2]
     x, weight = x.reshape(-1, tokens, inputs), weight.reshape(-1, outputs, inputs)
@@ -105,7 +112,7 @@ def converted_product(x: Tensor, weight: Tensor, how: Conversion) -> tuple[Tenso
     total = torch.zeros(len(x), tokens, outputs, dtype=torch.int32)
     clamped = 0
     for rows in how.pulses(inputs):
-        pulse = _Pulse(offset[:, rows], how)
+        pulse = _Pulse(offset[:, rows], how, count)
         for first in range(0, tokens, step):
             part = slice(first, first + step)
             clamped += pulse.add(total[:, part], x[:, part, rows])
@@ -116,8 +123,8 @@ def converted_product(x: Tensor, weight: Tensor, how: Conversion) -> tuple[Tenso
 class _Pulse:
     """The cells [B, r, O] that a pulse drives, by plane."""
 
-    def __init__(self, offset: Tensor, how: Conversion):
-        self._how, self._offset = how, offset
+    def __init__(self, offset: Tensor, how: Conversion, count: bool):
+        self._how, self._offset, self._count = how, offset, count and how.bits > 0
         mask = (1 << how.cell_bits) - 1
         # Integer products have a kernel in two dimensions, four times as fast, for signed bytes.
         self._integer = len(offset) == 1 and mask < 128
@@ -139,7 +146,8 @@ class _Pulse:
                 code = self._counts(driven, cells)
                 if how.shift:
                     code.add_(how.half).bitwise_right_shift_(how.shift)
-                clamped += int(torch.count_nonzero(code > how.top)) if how.bits else 0
+                if self._count:
+                    clamped += int(torch.count_nonzero(code > how.top))
                 code.clamp_(max=how.top)
                 sums.add_(code, alpha=sign << bit + place + how.shift)
         return clamped

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -161,20 +162,17 @@ def train(name: str, out: Path, progress: Callable[[int, int], None] | None = No
     recipe, corpus = RECIPES[name], load_corpus()
     out.mkdir(parents=True, exist_ok=True)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    tuned = FineTune(recipe) if isinstance(recipe, MonarchRecipe) else None
     torch.manual_seed(_SEED)
-    tokenizer = tuned.tokenizer if tuned else _tokenizer(corpus)
-    module = (tuned.module if tuned else recipe.build()).to(device).train()
+    start = FineTune(recipe) if isinstance(recipe, MonarchRecipe) else _Fresh(recipe, corpus)
+    module = start.module.to(device).train()
     optimizer, parameters = _optimizer(module, recipe)
     state = _State(out, module, optimizer, parameters)
     record = state.load() or {"step": 0, "seconds": 0.0, "curve": []}
-    stream = _stream(tokenizer, corpus.train)
-    validation = _stream(tokenizer, corpus.validation)
-    test = _stream(tokenizer, corpus.test)
-    scan = trainable_scan() if device.type == "cpu" else nullcontext()
-    with scan:
-        if tuned and "before" not in record:
-            record["before"] = tuned.before(
+    stream, validation, test = (_stream(start.tokenizer, texts) for texts in (
+        corpus.train, corpus.validation, corpus.test))
+    with trainable_scan() if device.type == "cpu" else nullcontext():
+        if isinstance(start, FineTune) and "before" not in record:
+            record["before"] = start.before(
                 lambda each: _bits_per_byte(each.to(device), test, corpus.test, device))
         _run(recipe, module, optimizer, parameters, stream, validation, corpus, state, record,
              device, progress)
@@ -187,17 +185,25 @@ def train(name: str, out: Path, progress: Callable[[int, int], None] | None = No
         "tokens": recipe.steps * recipe.batch * CONTEXT, "device": device.type,
         "threads": torch.get_num_threads(), "processor": platform.machine(),
         "recipe": {"steps": recipe.steps, "batch": recipe.batch, "context": CONTEXT,
-                   "rate": recipe.rate, "decay": recipe.decay, "seed": _SEED}}
-    if tuned:
-        record |= tuned.about
-        tuned.save(module.half(), out)
-    else:
-        module.half().save_pretrained(out)
-        (out / "model.safetensors").chmod(0o644)  # safetensors writes for its owner only
-        tokenizer.save_pretrained(out)
+                   "rate": recipe.rate, "decay": recipe.decay, "seed": _SEED}} | start.about
+    start.save(module.half(), out)
     write_atomic(out / "training.json", (json.dumps(record, indent=2) + "\n").encode())
     state.path.unlink(missing_ok=True)
     return record
+
+
+class _Fresh:
+    """A model with random weights, and a tokenizer of the training files."""
+
+    def __init__(self, recipe: Recipe, corpus: Corpus):
+        self.module, self.tokenizer = recipe.build(), _tokenizer(corpus)
+        self.about: dict[str, Any] = {}
+
+    def save(self, module: nn.Module, folder: Path) -> None:
+        """Write the trained module as a checkpoint of ``transformers``."""
+        module.save_pretrained(folder)
+        (folder / "model.safetensors").chmod(0o644)  # safetensors writes for its owner only
+        self.tokenizer.save_pretrained(folder)
 
 
 def _run(recipe: Recipe | MonarchRecipe, module: nn.Module, optimizer: torch.optim.Optimizer,
