@@ -83,5 +83,5 @@ RECIPES: dict[str, Recipe | MonarchRecipe] = {recipe.name: recipe for recipe in 
         expand=2, use_cache=False),
         steps=1200, batch=16, rate=3e-3, decay=0.1),
     MonarchRecipe("stdlib-llama-monarch", start="stdlib-llama", rule="sqrt r2", spans=96,
-                  steps=900, batch=16, rate=2e-3, decay=0.1),
+                  steps=800, batch=8, rate=2e-3, decay=0.1),
 )}
