@@ -9,13 +9,15 @@ from typing import Any
 from cimforge.spec.errors import DataError
 from cimforge.spec.files import write_atomic
 
-__all__ = ["ARRAY", "BITS", "MAPPINGS", "RULES", "Cell", "cell_of", "cells"]
+__all__ = ["ARRAY", "BITS", "EVERY", "MAPPINGS", "RULES", "Cell", "cell_of", "cells"]
 
 #: Model -> how its linear layers lie in the arrays; of Monarch factors every mapping is the same.
 MAPPINGS = {"all-MiniLM-L6-v2": "linear", "stdlib-llama": "linear",
             "stdlib-llama-monarch": "monarch"}
 #: Rows and columns of an array, as in the paper (arXiv 2510.11192).
 ARRAY = 256
+#: One in so many of the accuracy table's held-out texts is scored: converters cost 64 products.
+EVERY = 4
 BITS = (8, 7, 6, 5, 4, 3)
 #: ``float``: nothing quantized. ``lossless``: INT8, exact. The others as in `Resolution`.
 RULES = ("float", "lossless", "clip", "shift")
@@ -48,8 +50,8 @@ class Cell:
         """Return a result as the flat record that the report has.
 
         Keys: ``model``, ``mapping``, ``rule``, ``adc_bits`` (0: no limit), ``metric``,
-        ``higher_is_better``, ``value``, ``lossless_bits`` (what the longest columns need),
-        ``seconds``, and ``digest`` of model and texts.
+        ``higher_is_better``, ``value``, ``texts`` (how many are scored), ``lossless_bits`` (what
+        the longest columns need), ``seconds``, and ``digest`` of model and texts.
         """
         causal = self.model.startswith("stdlib-")
         return {"model": self.model, "mapping": MAPPINGS[self.model], "rule": self.rule,

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from cimforge.adc.cells import ARRAY, MAPPINGS, Cell, cell_of, cells
+from cimforge.adc.cells import ARRAY, EVERY, MAPPINGS, Cell, cell_of, cells
 from cimforge.adc.subject import AdcSubject
 from cimforge.report.adc_page import adc_page, adc_plots
 from cimforge.report.progress import progress
@@ -61,7 +61,8 @@ def run_adc(out: Path, folder: Path, models: tuple[str, ...] = tuple(MAPPINGS)) 
             bar.advance()
     report = write_records(out / "adc.json", "make adc",
                            [records[cell] for cell in cells() if cell in records],
-                           cells=len(list(cells())), array=ARRAY, fine_tuning=_fine_tuning())
+                           cells=len(list(cells())), array=ARRAY, every=EVERY,
+                           fine_tuning=_fine_tuning())
     adc_plots(report, out / "img")
     path = out / "adc.md"
     write_atomic(path, adc_page(report).encode())

@@ -11,8 +11,8 @@ Records = list[dict[str, Any]]
 
 _HOW = """
 Linear layers in INT8, inputs a bit at a time and weights in eight planes of one-bit cells, on
-arrays of {array} x {array}; embeddings, norms, attention products and heads in float32. Calibration
-and held-out texts are those of [accuracy.md](accuracy.md), calibration seed 0.
+arrays of {array} x {array}; embeddings, norms, attention products and heads in float32. Texts are
+those of [accuracy.md](accuracy.md), calibration seed 0, one in {every} of the held-out ones.
 
 - `clip`: a converter of A bits reads 0 to 2^A - 1 cells; larger sums are clamped.
 - `shift`: full scale is that of the lossless converter, and the low bits that are too many are
@@ -68,8 +68,8 @@ def _model_lines(model: str, mine: dict[tuple[str, int], dict[str, Any]]) -> lis
     better = "higher" if first["higher_is_better"] else "lower"
     what = "mean cosine to the float embeddings" if first["metric"] == "cosine" else (
         "bits per byte")
-    about = (f"{what[0].upper()}{what[1:]} of held-out text, {better} is better. Columns need up "
-             f"to {first['lossless_bits']} bits.")
+    about = (f"{what[0].upper()}{what[1:]} of {first['texts']} held-out texts, {better} is better. "
+             f"Columns need up to {first['lossless_bits']} bits.")
     lines = [f"## {model}, {first['mapping']}", "", about, "",
              "| ADC bits | clip | shift |", "|---|---|---|",
              f"| float weights | {mine['float', 0]['value']:.4f} | |",
@@ -101,7 +101,8 @@ def adc_page(report: dict[str, Any]) -> str:
     records = report["records"]
     made = (f"Made by `{report['command']}` from `adc.json`, commit {report['commit']}: "
             f"{len(records)} of {report['cells']} cells measured.")
-    lines = ["# Score against ADC resolution", "", made, _HOW.format(array=report["array"])]
+    how = _HOW.format(array=report["array"], every=report["every"])
+    lines = ["# Score against ADC resolution", "", made, how]
     for model, mine in _by_model(records).items():
         lines += _model_lines(model, mine)
     return "\n".join([*lines, *_tuning_lines(report["fine_tuning"])])
