@@ -87,7 +87,7 @@ def test_another_model_or_text_is_measured_again(measured, tmp_path, monkeypatch
 
 def test_the_page_says_how_many_bits_are_enough(measured, tmp_path):
     page = adc_run.run_adc(tmp_path, tmp_path / "cells").read_text()
-    assert page.count("clip with 7 bits and shift with 5 bits") == 3
+    assert page.count("`clip` from 7 bits on, `shift` from 5 bits on") == 3
     assert "| 4 | 0.6000 | 0.8000 |" in page
     assert "| 4 | 1.4000 | 1.2000 |" in page
     assert "| 1.0000 | 3.0000 | 2.0000 | 1.5000 |" in page

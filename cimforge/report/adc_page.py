@@ -23,7 +23,10 @@ those of [accuracy.md](accuracy.md), calibration seed 0, one in {every} of the h
 - `monarch`: all rows of a block of R or L at once. A column meets the cells of its own block alone,
   so that every mapping of the blocks (sparse, dense, scatter, hybrid) gives these same integers.
 
-No model was trained to bear coarse converters. A conversion takes A cycles.
+A step of a column sum counts up to 2^14 in the product (the sign bit's pulse, the topmost plane), so
+that one dropped bit can outweigh a whole product, while a clamp costs nothing until sums reach it.
+No model was trained to bear coarse converters, and dither was not tried. A conversion takes A
+cycles.
 """
 _TOLERANCE = 0.01  # of the lossless score
 
@@ -79,9 +82,9 @@ def _model_lines(model: str, mine: dict[tuple[str, int], dict[str, Any]]) -> lis
         lines.append(f"| {bits} | " + " | ".join(
             "-" if record is None else f"{record['value']:.4f}" for record in row) + " |")
     enough = {rule: least_bits(mine, rule) for rule in ("clip", "shift")}
-    told = " and ".join(f"{rule} with {bits} bits" if bits else f"{rule} with none of these"
-                        for rule, bits in enough.items())
-    return [*lines, "", f"Within {_TOLERANCE:.0%} of lossless from there on up: {told}.", "",
+    told = ", ".join(f"`{rule}` from {bits} bits on" if bits else f"`{rule}` with none of these"
+                     for rule, bits in enough.items())
+    return [*lines, "", f"Within {_TOLERANCE:.0%} of the lossless score: {told}.", "",
             f"![{model}](img/adc-{model}.svg)", ""]
 
 
