@@ -124,12 +124,8 @@ def adc_plots(report: dict[str, Any], folder: Path) -> list[Path]:
                 axes.plot(*zip(*points, strict=True), marker, label=rule)
             axes.axhline(first["value"], color="0.3", linestyle="--", linewidth=1,
                          label=f"lossless ({first['lossless_bits']} bits)")
-            if first["higher_is_better"]:
-                axes.set_ylabel("cosine to the float embeddings, higher is better")
-            else:
-                axes.set_yscale("log", base=2)
-                axes.yaxis.set_major_formatter("{x:g}")
-                axes.set_ylabel("bits per byte, lower is better")
+            axes.set_ylabel("cosine to the float embeddings, higher is better"
+                            if first["higher_is_better"] else "bits per byte, lower is better")
             axes.set_xlabel("ADC bits")
             axes.set_title(f"{model}, {first['mapping']}")
             axes.grid(alpha=0.3)
