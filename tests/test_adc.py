@@ -120,11 +120,10 @@ def test_what_the_study_refuses(measured, tmp_path):
             adc_run.run_adc(tmp_path, tmp_path / "cells", ENCODER)
 
 
-@pytest.fixture(scope="module", params=["linear", "monarch"])
-def subject(request, tmp_path_factory):
+@pytest.fixture(params=["linear", "monarch"])
+def subject(request, tmp_path, monkeypatch):
     """Return the subject of a tiny Llama, dense or converted; its score is how near logits are."""
-    folder = tmp_path_factory.mktemp("llama")
-    model = load_model(save_tiny("llama", folder))
+    model = load_model(save_tiny("llama", tmp_path))
     if request.param == "monarch":
         model = cf.d2s(model, cf.MonarchPlan("4x4 r2")).model
 
@@ -145,10 +144,9 @@ def subject(request, tmp_path_factory):
                                 for each in (model, other))
             return float(1 - (ours - theirs).norm() / ours.norm())
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(adc_subject, "_Part", Tiny)
-        patch.setitem(MAPPINGS, "tiny", request.param)
-        yield AdcSubject("tiny")
+    monkeypatch.setattr(adc_subject, "_Part", Tiny)
+    monkeypatch.setitem(MAPPINGS, "tiny", request.param)
+    return AdcSubject("tiny")
 
 
 def test_a_subject_loses_nothing_with_enough_bits_and_much_with_few(subject):

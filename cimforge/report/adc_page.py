@@ -23,9 +23,9 @@ those of [accuracy.md](accuracy.md), calibration seed 0, one in {every} of the h
 - `monarch`: all rows of a block of R or L at once. A column meets the cells of its own block alone,
   so that every mapping of the blocks (sparse, dense, scatter, hybrid) gives these same integers.
 
-A step of a column sum counts up to 2^14 in the product (the sign bit's pulse, the topmost plane), so
-that one dropped bit can outweigh a whole product, while a clamp costs nothing until sums reach it.
-No model was trained to bear coarse converters, and dither was not tried. A conversion takes A
+A step of a column sum counts up to 2^14 in the product (the sign bit's pulse, the topmost plane),
+so that one dropped bit can outweigh a whole product, while a clamp costs nothing until sums reach
+it. No model was trained to bear coarse converters, and dither was not tried. A conversion takes A
 cycles.
 """
 _TOLERANCE = 0.01  # of the lossless score
