@@ -48,7 +48,7 @@ accuracy: ## the accuracy table of pruning; hours, and goes on if interrupted
 	$(BOOTSTRAP) accuracy
 	$(VENV)/python -m cimforge accuracy --cells $(BUILD)/accuracy
 
-adc: ## scores against ADC resolution; half an hour, and goes on if interrupted
+adc: ## scores against ADC resolution; a quarter of an hour, and goes on if interrupted
 	$(BOOTSTRAP) adc
 	$(VENV)/python -m cimforge adc --cells $(BUILD)/adc
 
