@@ -17,7 +17,7 @@ _Exclude = Annotated[list[str] | None, typer.Option(help="Glob of layers that st
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module to the command line."""
-    for command in (prune, front, accuracy, train):
+    for command in (prune, front, accuracy, adc, train):
         app.command()(command)
 
 
@@ -93,7 +93,19 @@ def accuracy(out: Annotated[Path, typer.Option(help="Folder of the report.")] = 
     typer.echo(run_accuracy(out, cells, tuple(model or MODELS), tuple(seed or SEEDS)))
 
 
-def train(name: Annotated[str, typer.Argument(help="stdlib-llama or stdlib-mamba.")],
+def adc(out: Annotated[Path, typer.Option(help="Folder of the report.")] = Path("reports"),
+        cells: Annotated[Path, typer.Option(help="Folder of the cells' results.")] = Path(
+            "build/adc"),
+        model: Annotated[list[str] | None, typer.Option(help="Only these.")] = None) -> None:
+    """Measure scores against ADC resolution; goes on where it was interrupted."""
+    from cimforge.adc.cells import MAPPINGS
+    from cimforge.adc.run import run_adc
+
+    typer.echo(run_adc(out, cells, tuple(model or MAPPINGS)))
+
+
+def train(name: Annotated[str, typer.Argument(help="stdlib-llama, stdlib-mamba, or, by fine-tuning "
+                                              "after D2S, stdlib-llama-monarch.")],
           out: Annotated[Path, typer.Option(help="Folder of the checkpoint.")]) -> None:
     """Train a model of the zoo; under an hour on two cores, and goes on if interrupted."""
     from cimforge.report.progress import progress

@@ -11,7 +11,9 @@ from safetensors.torch import load_file, save_file
 
 from cimforge.spec.errors import ConfigError, DataError
 from cimforge_sw.evaluate import bits_per_byte
+from cimforge_sw.layers import linear_layers
 from cimforge_sw.models import load_model
+from cimforge_sw.monarch.module import MonarchLinear
 from cimforge_sw.zoo import recipes, train, training_record
 from cimforge_sw.zoo.corpus import compressed_bits_per_byte, load_corpus
 from cimforge_sw.zoo.duplicates import repeated
@@ -163,7 +165,7 @@ def test_a_library_of_copies_cannot_score_a_model(sources):
         _ = load_corpus(sources).unseen
 
 
-@pytest.mark.parametrize("name", ["stdlib-llama", "stdlib-mamba"])
+@pytest.mark.parametrize("name", ["stdlib-llama", "stdlib-llama-monarch", "stdlib-mamba"])
 def test_the_models_that_ship_score_what_their_records_say_and_beat_xz(name):
     """Two whole files that no training file resembles, again; the record is the mean of all."""
     record = training_record(name)
@@ -192,7 +194,8 @@ def test_the_models_that_ship_score_what_their_records_say_and_beat_xz(name):
 def test_the_readme_quotes_the_records():
     readme = (Path(__file__).parents[1] / "README.md").read_text()
     for name, quoted in (("stdlib-llama", "`stdlib-llama` ({:.2f} bits per byte"),
-                         ("stdlib-mamba", "`stdlib-mamba`\n({:.2f})")):
+                         ("stdlib-llama-monarch", "`stdlib-llama-monarch` ({:.2f} with"),
+                         ("stdlib-mamba", "`stdlib-mamba` ({:.2f})")):
         scores = training_record(name)["bits_per_byte"]
         assert quoted.format(scores["test"]) in readme
         assert f"gzip needs {scores['gzip']:.2f}, xz {scores['xz']:.2f}" in readme
@@ -253,3 +256,72 @@ def test_training_into_a_file_is_refused(tiny_recipe, tmp_path):
     (tmp_path / "file").write_text("mine")
     with pytest.raises(DataError, match="cannot be written"):
         train.train("tiny", tmp_path / "file")
+
+
+
+@pytest.fixture
+def tiny_monarch(tiny_recipe, tmp_path, monkeypatch):
+    """Return the record of a tiny dense model, with a recipe that fine-tunes it after D2S."""
+    record = train.train("tiny", tmp_path / "dense")
+    monkeypatch.setitem(recipes.RECIPES, "tiny-monarch", recipes.MonarchRecipe(
+        "tiny-monarch", str(tmp_path / "dense"), "4x4 r2", spans=4, steps=6, batch=2, rate=1e-2,
+        decay=0.1))
+    return record
+
+
+def test_fine_tuning_after_d2s_goes_on_and_says_what_it_began_with(tiny_monarch, tmp_path):
+    def interrupt(done, _total):
+        if done == 5:
+            raise KeyboardInterrupt
+
+    whole = train.train("tiny-monarch", tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        train.train("tiny-monarch", tmp_path / "halves", interrupt)
+    again = train.train("tiny-monarch", tmp_path / "halves")
+    assert whole["before"] == again["before"]
+    # The whole text, although calibration cut its own; the dense weights were rounded to float16.
+    assert whole["before"]["dense"] == pytest.approx(tiny_monarch["bits_per_byte"]["test"],
+                                                     rel=1e-3)
+    assert whole["bits_per_byte"]["test"] < whole["before"]["recovered"]
+    assert again["bits_per_byte"] == pytest.approx(whole["bits_per_byte"], rel=1e-3)
+    assert (whole["rule"], whole["compression"]) == ("4x4 r2", pytest.approx(2560 / 2176))
+    models = [load_model(tmp_path / name).module for name in ("whole", "halves")]
+    assert all(isinstance(layer, MonarchLinear) for layer in linear_layers(models[0]).values())
+    for name, tensor in models[0].state_dict().items():
+        torch.testing.assert_close(tensor, models[1].state_dict()[name], rtol=0, atol=2e-3)
+
+
+def test_fine_tuning_trains_factors_as_the_model_will_run_them(tiny_monarch, tmp_path):
+    train.train("tiny-monarch", tmp_path / "model")
+    layer = next(iter(linear_layers(load_model(tmp_path / "model").module).values()))
+    x = torch.randn(3, 5, layer.inputs)
+    frozen = layer(x)
+    trained = layer.requires_grad_(True)(x)
+    torch.testing.assert_close(trained, frozen)
+    trained.square().sum().backward()
+    assert all(p.grad.abs().sum() > 0 for p in layer.parameters())
+
+
+def test_fine_tuning_refuses_a_rule_that_a_layer_cannot_have(tiny_monarch, tmp_path, monkeypatch):
+    from dataclasses import replace
+
+    monkeypatch.setitem(recipes.RECIPES, "tiny-monarch",
+                        replace(recipes.RECIPES["tiny-monarch"], rule="5x4"))
+    with pytest.raises(ConfigError, match=r"q_proj: .*5"):
+        train.train("tiny-monarch", tmp_path / "model")
+    assert not (tmp_path / "model" / "training.json").exists()
+
+
+def test_the_monarch_model_that_ships_is_better_than_what_it_began_with():
+    record, dense = training_record("stdlib-llama-monarch"), training_record("stdlib-llama")
+    before, after = record["before"], record["bits_per_byte"]
+    assert before["dense"] == pytest.approx(dense["bits_per_byte"]["test"], rel=1e-3)
+    assert before["dense"] < after["test"] < before["recovered"] < before["d2s"]
+    assert after["test"] < after["xz"]
+    texts = held_out_spans()[:4]
+    model = load_model("stdlib-llama-monarch")
+    measured = bits_per_byte(model, texts)
+    assert bits_per_byte(load_model("stdlib-llama"), texts) < measured < after["xz"]
+    for layer in linear_layers(model.module).values():
+        layer.right[0].mul_(0.5)
+    assert bits_per_byte(model, texts) > 1.5 * measured

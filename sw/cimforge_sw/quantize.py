@@ -1,7 +1,7 @@
 """Quantization: symmetric integers per output channel, one activation scale per layer."""
 
 import copy
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any, Protocol, runtime_checkable
@@ -116,10 +116,14 @@ class QuantLinear(nn.Module):
         """Return float32 [..., K] as the int8 the hardware would be given."""
         return quantize_tensor(x, self.act_scale, self.largest)
 
+    def accumulate(self, x_q: Tensor) -> Tensor:
+        """Return the accumulators, int32 [T, O], of int8 [T, K]."""
+        return int_product(x_q, self.weight)
+
     def product(self, x: Tensor) -> Tensor:
         """Return the layer's output [..., O] without its bias, of float32 [..., K]."""
         x_q = self.quantize_input(x).reshape(-1, x.shape[-1])
-        out = int_product(x_q, self.weight).float() * self.scale
+        out = self.accumulate(x_q).float() * self.scale
         return out.reshape(*x.shape[:-1], len(self.bias))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -144,13 +148,12 @@ class QuantByWeight(nn.Module):
 
     Parameters
     ----------
-    layer : QuantizedLinear
-        Its arrays are shared, not copied.
+    linear : QuantLinear
     """
 
-    def __init__(self, layer: QuantizedLinear):
+    def __init__(self, linear: QuantLinear):
         super().__init__()
-        self.linear = QuantLinear(layer)
+        self.linear = linear
 
     @property
     def weight(self) -> _LeftFactor:
@@ -231,15 +234,18 @@ def _step(scale: Tensor) -> Tensor:
     return torch.where(scale > 0, scale, torch.ones_like(scale))
 
 
-def quantized_model(quantized: QuantizedModel) -> nn.Module:
+def quantized_model(quantized: QuantizedModel,
+                    make: Callable[[QuantizedLinear], QuantLinear] = QuantLinear) -> nn.Module:
     """Return a copy of the module with integer layers in the place of the linear ones.
 
-    Each is a `QuantLinear`, or a `QuantByWeight` where the model uses the weight without a call.
+    Each is what ``make`` returns, in a `QuantByWeight` where the model uses the weight without a
+    call.
     """
     module = copy.deepcopy(quantized.pruned.model.module)
     for name, layer in quantized.layers.items():
-        kind = QuantByWeight if used_by_weight(module, name) else QuantLinear
-        replace_layer(module, name, kind(layer))
+        linear = make(layer)
+        replace_layer(module, name,
+                      QuantByWeight(linear) if used_by_weight(module, name) else linear)
     return module
 
 
