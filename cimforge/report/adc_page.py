@@ -91,7 +91,7 @@ def _model_lines(model: str, mine: dict[tuple[str, int], dict[str, Any]]) -> lis
 def _tuning_lines(tuned: dict[str, Any]) -> list[str]:
     about = (f"`{tuned['model']}`: the linear layers of the dense model's blocks as "
              f"`{tuned['rule']}` ({tuned['compression']:.1f} times fewer weights in them), then "
-             f"{tuned['steps']} steps on training files, all parameters. Bits per byte of all "
+             f"{tuned['steps']} steps on training files, all parameters. Bits per byte of "
              "whole held-out files that repeat no training file (the spans above may):")
     return ["## Fine-tuning after D2S", "", about, "",
             "| dense | after D2S | after recovery | fine-tuned |", "|---|---|---|---|",
