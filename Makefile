@@ -14,7 +14,7 @@ PYTEST    := $(VENV)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: demo test lint verilog sim bench accuracy paper-monarch apt clean help
+.PHONY: demo test lint verilog sim bench accuracy adc paper-monarch apt clean help
 
 demo: ## prune, compile, generate, simulate and report on the embedded model
 	$(BOOTSTRAP) demo
@@ -47,6 +47,10 @@ bench: ## the measured comparisons
 accuracy: ## the accuracy table of pruning; hours, and goes on if interrupted
 	$(BOOTSTRAP) accuracy
 	$(VENV)/python -m cimforge accuracy --cells $(BUILD)/accuracy
+
+adc: ## scores against ADC resolution; a quarter of an hour, and goes on if interrupted
+	$(BOOTSTRAP) adc
+	$(VENV)/python -m cimforge adc --cells $(BUILD)/adc
 
 paper-monarch: ## Monarch factors on analog arrays, ours beside the paper's; a minute
 	$(BOOTSTRAP) paper-monarch

@@ -64,6 +64,7 @@ if TYPE_CHECKING:
     from cimforge_sw.quantize import capture_inputs, quantize
     from cimforge_sw.selection import flow, flow_x
     from cimforge_sw.stream import stream_prune
+    from cimforge_sw.stream_select import stream_select
     from cimforge_sw.update import prune_with_update
     from cimforge_verif.vectors import VectorSet
 
@@ -74,8 +75,8 @@ __all__ = [
     "load_analog_vectors", "load_config", "load_model", "load_monarch", "load_packed",
     "load_program", "load_vectors", "monarch_cost", "prune", "prune_with_update", "quantize",
     "quantize_monarch", "retarget", "save_monarch", "save_packed", "save_program", "save_pruned",
-    "shared_inputs", "simulate", "simulate_analog", "simulate_many", "stream_prune", "vectors",
-    "verilog",
+    "shared_inputs", "simulate", "simulate_analog", "simulate_many", "stream_prune",
+    "stream_select", "vectors", "verilog",
 ]
 
 # name -> module of the software side that has it; imported when first asked for.
@@ -93,6 +94,7 @@ _SOFTWARE = {
     "save_monarch": "cimforge_sw.monarch.checkpoint",
     "prune_with_update": "cimforge_sw.update", "save_packed": "cimforge_sw.packed",
     "save_pruned": "cimforge_sw.packed", "stream_prune": "cimforge_sw.stream",
+    "stream_select": "cimforge_sw.stream_select",
     "quantize": "cimforge_sw.quantize", "retarget": "cimforge_sw.compile",
 }
 

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from cimforge import cli_analog, cli_models
+from cimforge.interrupts import INTERRUPTED
 from cimforge.spec.errors import CimforgeError
 
 __all__ = ["app", "main", "text_lines"]
@@ -20,7 +21,6 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_
 
 _Config = Annotated[str, typer.Option("--config", help="Preset name or YAML file of the tile.")]
 _Out = Annotated[Path, typer.Option("--out", help="Folder of what is written.")]
-_INTERRUPTED = 130  # as a shell reports a program that SIGINT ended
 
 
 @app.command()
@@ -230,7 +230,7 @@ def main() -> int:
             return 2
         raise
     except KeyboardInterrupt:
-        code = _INTERRUPTED  # what Typer returns if it comes while a command runs
-    if code == _INTERRUPTED:
+        code = INTERRUPTED  # what Typer returns if it comes while a command runs
+    if code == INTERRUPTED:
         print("cimforge: interrupted", file=sys.stderr)
     return code or 0

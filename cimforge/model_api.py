@@ -116,7 +116,7 @@ def simulate_model(quantized: "QuantizedModel", config: DcimConfig, run: "Callab
         raise ConfigError(f"tokens must be at least 1, not {tokens}")
     recording = Recording(quantized)
     integer = run(recording.model())
-    rows = {name: recording.rows(name) for name in quantized.layers}
+    rows = {name: recording.inputs(name) for name in quantized.layers}
     about = {"config": config.digest, "backend": backend, "tokens": tokens, "stalls": stalls,
              "seed": seed}
     store = None if folder is None else ResultStore(folder, about)
@@ -131,7 +131,7 @@ def simulate_model(quantized: "QuantizedModel", config: DcimConfig, run: "Callab
     done = over_names(total, progress)
 
     def finish(layer: _Layer) -> None:
-        found[layer.name] = layer.finished(np.concatenate(recording.products[layer.name]))
+        found[layer.name] = layer.finished(recording.products(layer.name))
         if store is not None:
             record, y = found[layer.name]
             store.save(layer.name, layer.weight, layer.x, asdict(record), y)

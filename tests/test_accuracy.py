@@ -1,6 +1,7 @@
 """The accuracy table: cells are measured once, verdicts tell better from worse, pages show both."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -12,7 +13,9 @@ from cimforge.accuracy.subject import Subject
 from cimforge.report.accuracy_page import accuracy_page, accuracy_plots, verdicts
 from cimforge.spec.errors import ConfigError, DataError
 from cimforge.spec.pattern import NmPattern
+from cimforge_sw.zoo import training_record
 
+_ROOT = Path(__file__).parents[1]
 #: What other programs read.
 _KEYS = {"model", "method", "pattern_set", "sparsity_target", "sparsity", "seed", "metric",
          "higher_is_better", "value", "quantized"}
@@ -113,6 +116,10 @@ def test_models_and_seeds_that_the_table_does_not_have_are_refused_at_once(measu
             (MODELS, (7,), "seed must be one of 0, 1, 2, not 7")):
         with pytest.raises(ConfigError, match=message):
             accuracy_run.run_accuracy(tmp_path, tmp_path / "cells", models, seeds)
+    (tmp_path / "file").write_text("")
+    for out, folder in (("file/below", "cells"), ("reports", "file/below")):
+        with pytest.raises(DataError, match=r"file/below: cannot be written: .* is a file"):
+            accuracy_run.run_accuracy(tmp_path / out, tmp_path / folder, MODELS, (0,))
     assert not measured.measured
 
 
@@ -133,12 +140,43 @@ def test_a_verdict_is_clear_only_against_whatever_is_best_with_each_seed(measure
 
 def test_cells_of_another_model_are_measured_again_and_damaged_ones_are_named(measured, tmp_path):
     cell = Cell("all-MiniLM-L6-v2", "2:4", 0.5, 0)
-    record = cell.save(tmp_path, "one", {"score": 1.0})
+    record = cell.save(tmp_path, "one", measured("m", 0).measure(cell, None, lambda *_: None))
     assert cell.load(tmp_path, "one") == record
     assert cell.load(tmp_path, "other") is None
-    cell.path(tmp_path).write_text("{")
-    with pytest.raises(DataError, match=r"2of4-0\.5-0\.json: not a result"):
-        cell.load(tmp_path, "one")
+    path = cell.path(tmp_path)
+    for text in ("{", "[]", "[" * 100_000, json.dumps(record)[:-50]):
+        path.write_text(text)
+        with pytest.raises(DataError, match=r"2of4-0\.5-0\.json: not a result .*remove it"):
+            cell.load(tmp_path, "one")
+    for key in record:
+        path.write_text(json.dumps({k: v for k, v in record.items() if k != key}))
+        with pytest.raises(DataError, match=f"no '{key}'"):
+            cell.load(tmp_path, "one")
+    for changes in ({"seed": 1}, {"method": "flow"}, {"score": "1.0"}, {"score_int8": None},
+                    {"plan": 3}, {"sparsity": float("nan")}, {"least": True}):
+        path.write_text(json.dumps(record | changes))
+        (key, value), = changes.items()
+        with pytest.raises(DataError, match=f"not a result of this cell .*: {key} is {value!r}"):
+            cell.load(tmp_path, "one")
+
+
+def test_a_damaged_cell_ends_a_run_before_its_report_is_written(measured, tmp_path):
+    """The last of all cells, before the first is measured."""
+    path = list(cells(("all-MiniLM-L6-v2",), (0,)))[-1].path(tmp_path / "cells")
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps({"digest": "all-MiniLM-L6-v2-0", "score": 1, "score_int8": 1}))
+    with pytest.raises(DataError, match=r"-0\.json: .*no 'model'.*remove it"):
+        accuracy_run.run_accuracy(tmp_path, tmp_path / "cells", ("all-MiniLM-L6-v2",), (0,))
+    assert not measured.measured
+
+
+def test_a_report_with_a_score_that_is_no_number_is_refused(measured, tmp_path):
+    accuracy_run.run_accuracy(tmp_path, tmp_path / "cells", ("all-MiniLM-L6-v2",), (0,))
+    report = json.loads((tmp_path / "accuracy.json").read_text())
+    report["records"][0]["value"] = "0.5"
+    (tmp_path / "accuracy.json").write_text(json.dumps(report))
+    with pytest.raises(DataError, match="not a report of the accuracy table"):
+        accuracy_run.run_accuracy(tmp_path, tmp_path / "cells", ("all-MiniLM-L6-v2",), (0,))
 
 
 def _records(measured, tmp_path, **changes):
@@ -175,6 +213,39 @@ def test_the_page_says_why_selections_differ(measured, tmp_path):
     assert "| stdlib-mamba | FLOW, published candidates | 0.125 | 1.000 | 0.386 | +1.00 | +0.00 |" \
         in page
     assert "| stdlib-mamba | FLOW-X | 0.250 | 0.500 | 0.102 | -1.00 | +0.00 |" in page
+
+
+def test_the_page_says_what_its_text_repeats(measured, tmp_path):
+    """The dense scores that the table starts from are those of the training records."""
+    report = _records(measured, tmp_path)
+    page = accuracy_page(report)
+    assert set(report["held_out"]) == {"stdlib-llama", "stdlib-mamba"}
+    for name in report["held_out"]:
+        record = training_record(name)
+        spans = record["held_out"]["spans"]
+        assert 0.2 < spans["repeated"] < 0.4
+        assert spans["without_repeated"] > record["bits_per_byte"]["test"]
+        assert (f"{spans['repeated']:.1%} of its bytes are in files that repeat training files"
+                in page)
+        assert f"dense is {spans['without_repeated']:.4f} instead of" in page
+        shipped = json.loads((_ROOT / "reports" / "accuracy.json").read_text())["records"]
+        dense = [row["value"] for row in shipped if (row["model"], row["method"]) == (name, "dense")
+                 and not row["quantized"]]
+        assert dense == pytest.approx([spans["bits_per_byte"]] * len(dense), rel=1e-6)
+        assert dense
+    del report["held_out"]  # a report of before
+    assert "repeat training files" not in accuracy_page(report)
+
+
+def test_the_page_says_which_plans_prune_more_than_was_asked_for(measured, tmp_path):
+    report = _records(measured, tmp_path)
+    assert "at most 0.1 percentage points more." in accuracy_page(report)
+    for record in report["records"]:
+        if (record["model"], record["method"], record["sparsity_target"]) == (
+                "all-MiniLM-L6-v2", "uniform", 0.6):
+            record["sparsity"] = 0.6042
+    page = accuracy_page(report)
+    assert page.count("force higher: uniform N:8 or best mix 60.42% for 60.0%.") == 1
 
 
 def test_updated_weights_have_verdicts_of_their_own(measured, tmp_path):

@@ -30,7 +30,8 @@ def _golden(x, weight, how):
 @pytest.mark.parametrize("how", [
     Conversion(32), Conversion(32, bits=3), Conversion(32, bits=3, shift=2),
     Conversion(32, bits=4, shift=1, rounded=True), Conversion(32, bits=3, row_group=8),
-    Conversion(32, bits=2, cell_bits=2), Conversion(32, bits=5, cell_bits=4, row_group=4)])
+    Conversion(32, bits=2, cell_bits=2), Conversion(32, bits=5, cell_bits=4, row_group=4),
+    Conversion(32, bits=11, cell_bits=8)])
 def test_a_drive_is_the_golden_arrays(how):
     rng = np.random.default_rng(0)
     x = rng.integers(-128, 128, (9, 32), dtype=np.int8)
@@ -52,6 +53,21 @@ def test_nothing_is_lost_with_enough_bits(how):
     assert torch.equal(out, (x.int() @ weight.int().mT))
     assert clamped == 0
     assert out.dtype == torch.int32
+
+
+@pytest.mark.parametrize("how", [Conversion(24, bits=3), Conversion(24, 4, 2, rounded=True),
+                                 Conversion(24, bits=9, shift=1, cell_bits=8)])
+def test_blocks_are_products_of_their_own(how):
+    rng = np.random.default_rng(2)
+    x = torch.from_numpy(rng.integers(-128, 128, (3, 7, 40), dtype=np.int8))
+    weight = torch.from_numpy(rng.integers(-128, 128, (3, 5, 40), dtype=np.int8))
+    together, clamped = converted_product(x, weight, how)
+    alone = [converted_product(*each, how) for each in zip(x, weight, strict=True)]
+    assert torch.equal(together, torch.stack([out for out, _ in alone]))
+    assert clamped == sum(count for _, count in alone)
+    quiet = converted_product(x, weight, how, count=False)
+    assert torch.equal(quiet[0], together)
+    assert quiet[1] == 0
 
 
 def test_a_drive_ends_with_the_array():

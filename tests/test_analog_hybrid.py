@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import os
 
 import numpy as np
 import pytest
@@ -144,3 +145,15 @@ def test_a_solver_that_gives_up(monkeypatch, status, message):
     monkeypatch.setattr(hybrid_program, "milp", lambda *_, **__: Result)
     with pytest.raises(ToolError, match=rf"\(HiGHS\) .*{message}: so it says"):
         hybrid(_layers(1), CONFIG, 99)
+
+
+def test_the_solver_prints_nothing(monkeypatch, capfd):
+    real = hybrid_program.milp
+
+    def loud(*arguments, **options):
+        os.write(1, b"transformNewIntegerFeasibleSolution\n")  # as HiGHS does, past `sys.stdout`
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(hybrid_program, "milp", loud)
+    hybrid(_layers(1), CONFIG, 99)
+    assert capfd.readouterr() == ("", "")

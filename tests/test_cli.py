@@ -159,6 +159,46 @@ def test_ctrl_c_says_so_and_is_130():
         assert (process.returncode, error) == (130, "cimforge: interrupted\n")
 
 
+def ended(code, tmp_path):
+    """Return exit code and error stream of a program that interrupts itself."""
+    setup = ("import signal, sys, cimforge.__main__ as entry\n"
+             "signal.signal(signal.SIGINT, signal.default_int_handler)\n")
+    done = subprocess.run(
+        [sys.executable, "-c", setup + code, "wait"], cwd=ROOT, check=False, timeout=60,
+        env={"PYTHONPATH": f".:hw:sw:verif:{tmp_path}"}, capture_output=True, text=True)
+    return done.returncode, done.stderr
+
+
+def test_ctrl_c_before_the_command_line_is_loaded(tmp_path):
+    code = ("class Early:\n"
+            "    def find_spec(self, name, *_):\n"
+            "        if name == 'cimforge.cli':\n            raise KeyboardInterrupt\n"
+            "sys.meta_path.insert(0, Early())\nsys.exit(entry.main())")
+    assert ended(code, tmp_path) == (130, "cimforge: interrupted\n")
+
+
+def test_ctrl_c_waits_for_an_import_to_end(tmp_path):
+    """In the middle of one, it came out as an abort of torch or as a RecursionError."""
+    (tmp_path / "slow_to_import.py").write_text(
+        "import os, signal, time\nos.kill(os.getpid(), signal.SIGINT)\ntime.sleep(0.3)\n"
+        f"open({str(tmp_path / 'whole')!r}, 'w').close()\n")
+    code = ("from cimforge import cli\n"
+            "@cli.app.command()\n"
+            "def wait():\n    import slow_to_import, time\n    time.sleep(60)\n"
+            "sys.exit(entry.main())")
+    assert ended(code, tmp_path) == (130, "cimforge: interrupted\n")
+    assert (tmp_path / "whole").exists()
+
+
+def test_an_ignored_ctrl_c_stays_ignored(tmp_path):
+    code = ("import os\nfrom cimforge import cli\n"
+            "signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+            "@cli.app.command()\n"
+            "def wait():\n    os.kill(os.getpid(), signal.SIGINT)\n"
+            "sys.exit(entry.main())")
+    assert ended(code, tmp_path) == (0, "")
+
+
 def main(monkeypatch, *arguments):
     monkeypatch.setattr(sys, "argv", ["cimforge", *map(str, arguments)])
     return cli.main()

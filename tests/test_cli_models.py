@@ -1,23 +1,28 @@
 """`cimforge prune` and `front` on a small model: what they write, and that they go on."""
 
 import json
+import sys
+from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
 from sw_checkpoints import add_letters, save_tiny
 from sw_families import save_family
-from typer.testing import CliRunner
 
-from cimforge import pruning
-from cimforge.cli import app
+from cimforge import cli, pruning
 from cimforge.spec.errors import CimforgeError, DataError
+from cimforge.spec.yaml_config import load_config
+from cimforge_sw.calibration import calibrate
+from cimforge_sw.compile.cost import pattern_cycles
 from cimforge_sw.evaluate import bits_per_byte
 from cimforge_sw.layers import linear_layers, weight_matrix
 from cimforge_sw.models import load_model
 from cimforge_sw.objective import Objective
 from cimforge_sw.packed import load_packed
 from cimforge_sw.plan import Plan
+from cimforge_sw.prune import prune
+from cimforge_sw.select import Selector
 
 TEXTS = ["a bad cab", "dead beef", "a fade", "bead cafe", "face a bed", "add a cab", "deaf", "babe"]
 
@@ -141,6 +146,154 @@ def test_bits_per_byte_counts_windows_of_long_texts(checkpoint):
         total / torch.log(torch.tensor(2.0)).item() / len(text), rel=1e-4)
 
 
+def run(monkeypatch, capsys, *arguments):
+    """Return exit code, output and last line of the error stream of a command."""
+    monkeypatch.setattr(sys, "argv", ["cimforge", *map(str, arguments)])
+    code = cli.main()
+    done = capsys.readouterr()
+    return code, done.out, (done.err.strip().splitlines() or [""])[-1]
+
+
+@pytest.fixture
+def calib(tmp_path):
+    """Return a file of calibration text."""
+    path = tmp_path / "texts"
+    path.write_text("\n".join(TEXTS) + "\n")
+    return path
+
+
+@pytest.mark.parametrize("score", ["wanda", "magnitude"])
+@pytest.mark.parametrize("method", ["uniform", "owl", "flow"])
+def test_a_streamed_prune_is_the_whole_models(checkpoint, calib, tmp_path, monkeypatch, capsys,
+                                              method, score):
+    """But for mixes of uniform, which nothing scores; 62.5 % is a pattern."""
+    common = ["prune", checkpoint, "--method", method, "--sparsity", "0.625", "--calib", calib,
+              "--score", score, "--config", "default"]
+    code, said, error = run(monkeypatch, capsys, *common, "--stream", "--out", tmp_path / "parts")
+    assert code == 0, error
+    figures = json.loads((tmp_path / "parts" / "selection.json").read_text())
+    assert said.startswith(f"{figures['sparsity']:.2%} pruned, 62.50% asked for\n")
+    assert run(monkeypatch, capsys, *common, "--out", tmp_path / "whole")[0] == 0
+    whole = json.loads((tmp_path / "whole" / "selection.json").read_text())
+    same = ("sparsity", "cycles", "tokens", "score", "excess", "uncounted", "sparsity_of_all")
+    assert {key: figures[key] for key in same} == {key: whole[key] for key in same}
+    for name in ("plan.yaml", "checkpoint/plan.yaml"):
+        assert (tmp_path / "parts" / name).read_text() == (tmp_path / "whole" / name).read_text()
+    layers = [linear_layers(load_model(tmp_path / kind / "checkpoint").module)
+              for kind in ("parts", "whole")]
+    for name, layer in layers[0].items():
+        assert torch.equal(weight_matrix(layer), weight_matrix(layers[1][name]))
+    assert (tmp_path / "parts" / "plan.svg").exists()
+
+
+def test_a_streamed_prune_overwrites_nothing_and_needs_no_text_for_excluded_layers(
+        calib, tmp_path, monkeypatch, capsys):
+    """FalconMamba's ``dt_proj`` is used by its weight, which no hook sees."""
+    source = add_letters(save_family("falconmamba", tmp_path / "falconmamba"))
+    out = tmp_path / "out"
+    command = ["prune", source, "--stream", "--method", "flow", "--sparsity", "0.4", "--exclude",
+               "*.dt_proj", "--calib", calib, "--out", out]
+    out.mkdir()
+    for name in ("plan.yaml", "plan.svg", "selection.json"):
+        (out / name).write_text("mine")
+        code, _, error = run(monkeypatch, capsys, *command)
+        assert (code, f"{name}: already there, and nothing is" in error) == (2, True), error
+        assert [path.name for path in out.iterdir()] == [name]
+        (out / name).unlink()
+    code, _, error = run(monkeypatch, capsys, *command)
+    assert code == 0, error
+    figures = json.loads((out / "selection.json").read_text())
+    assert figures["presence"].count(None) == 2
+    assert figures["sparsity"] >= 0.4
+    assert sorted(path.name for path in out.iterdir()) == [
+        "checkpoint", "plan.svg", "plan.yaml", "selection.json"]
+
+
+def test_magnitude_masks_differ_and_uniform_magnitude_streams_without_text(
+        checkpoint, calib, tmp_path, monkeypatch, capsys):
+    for path in (calib, *Path(checkpoint).glob("tokenizer*")):
+        path.unlink()
+    code, _, error = run(monkeypatch, capsys, "prune", checkpoint, "--method", "uniform", "--score",
+                         "magnitude", "--stream", "--out", tmp_path / "out")
+    assert code == 0, error
+    dense = linear_layers(load_model(checkpoint).module)
+    for name, layer in linear_layers(load_model(tmp_path / "out" / "checkpoint").module).items():
+        weight = weight_matrix(dense[name])
+        kept = weight.abs().reshape(len(weight), -1, 8).argsort(-1, descending=True)[..., :4]
+        mask = torch.zeros((*kept.shape[:2], 8)).scatter(-1, kept, 1.0).reshape(weight.shape)
+        assert torch.equal(weight_matrix(layer), weight * mask)
+
+
+def test_flow_x_scores_the_masks_that_prune_makes(checkpoint):
+    """With magnitude masks: the loss it reports is that of the pruned model."""
+    model = load_model(checkpoint)
+    stats = calibrate(model, TEXTS)
+    made = Selector(model, stats, TEXTS, score="magnitude").select("flow-x", 0.6)
+    pruned = prune(model, made.plan, stats, "magnitude").model.module
+    assert made.details["losses"][-1] == pytest.approx(Objective(model, TEXTS).loss(pruned),
+                                                       rel=1e-4)
+
+
+@pytest.mark.parametrize(("options", "message"), [
+    (["prune", "--method", "magnitude"], "method must be one of uniform, owl, flow, flow-x, not"),
+    (["prune", "--score", "other"], "score must be one of wanda, magnitude, not 'other'"),
+    (["prune", "--score", "magnitude", "--update"], "SparseGPT's update has a score of its own"),
+    (["prune", "--sparsity", "1.5"], "target must be a number in 0 .. 1, not 1.5"),
+    (["prune", "--sparsity", "nan"], "target must be a number in 0 .. 1, not nan"),
+    (["prune", "--sparsity", "0.9"], "a sparsity of 0.9 is out of reach"),
+    (["prune", "--method", "flow", "--mode", "fast"],
+     "mode must be one of latency, balanced, accuracy, not 'fast'"),
+    (["prune", "--mode", "latency"], "only flow takes a mode, not flow-x"),
+    (["prune", "--method", "flow", "--max-cycles", "9"], "only flow-x takes a limit on cycles"),
+    (["prune", "--max-cycles", "-9"], "max_cycles must be a positive number, not -9.0"),
+    (["prune", "--max-cycles", "9"], "no plan prunes 0.5 of the weights within 9 cycles"),
+    (["prune", "--exclude", "foo"], "'foo' matches none of 14 layers"),
+    (["prune", "--config", "foo"], "no preset named 'foo'"),
+    (["prune", "--stream"], "selected for by one of uniform, owl, flow, not flow-x"),
+    (["prune", "--stream", "--method", "flow", "--packed"], "--packed needs the whole model in"),
+    (["prune", "--stream", "--method", "flow", "--max-cycles", "0"], "--max-cycles needs"),
+    (["front", "--config", "foo"], "no preset named 'foo'"),
+    (["front", "--exclude", "foo"], "'foo' matches none of 14 layers"),
+    (["front", "--exclude", "*"], "a sparsity of 0.5 is out of reach"),
+])
+def test_what_is_refused_before_calibration(checkpoint, calib, tmp_path, monkeypatch, capsys,
+                                            options, message):
+    monkeypatch.setattr("cimforge_sw.calibration.calibrate", None)  # any call would be an error
+    code, _, error = run(monkeypatch, capsys, options[0], checkpoint, *options[1:], "--calib",
+                         calib, "--out", tmp_path / "out")
+    assert (code, message in error) == (2, True), error
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_front_needs_two_halves_and_hardware_that_all_patterns_fit(checkpoint, tmp_path):
+    with pytest.raises(DataError, match=r"at least 2 texts, .* not 1"):
+        pruning.run_front("no such model", tmp_path / "out", TEXTS[:1])
+    config = tmp_path / "small.yaml"
+    config.write_text("base: tiny\nact_depth: 4\n")
+    with pytest.raises(DataError, match="inputs do not fit the hardware with every pattern"):
+        pruning.run_front(checkpoint, tmp_path / "out", TEXTS, config_name=str(config))
+    # A plan alone is no matter of cycles: there are none, which JSON can say.
+    pruning.run_prune(checkpoint, tmp_path / "out", TEXTS, method="uniform", sparsity=0.25,
+                      config_name=str(config))
+    text = (tmp_path / "out" / "selection.json").read_text()
+    assert "Infinity" not in text
+    assert json.loads(text)["cycles"] is None
+
+
+def test_a_fixed_tile_has_cycles_for_denser_layers_and_takes_a_limit_on_them(checkpoint, tmp_path):
+    config = load_config("fixed_2_4")
+    out = tmp_path / "uniform"
+    pruning.run_prune(checkpoint, out, TEXTS, method="uniform", sparsity=0.25,
+                      config_name="fixed_2_4")
+    cycles = json.loads((out / "selection.json").read_text())["cycles"]
+    path = pruning.run_prune(checkpoint, tmp_path / "ours", TEXTS, sparsity=0.25,
+                             config_name="fixed_2_4", max_cycles=cycles)
+    layers = linear_layers(load_model(checkpoint).module)
+    plan = Plan.load(path).resolve(layers)
+    assert sum(pattern_cycles(config, *weight_matrix(layer).shape, plan[name], 16)
+               for name, layer in layers.items()) <= cycles
+
+
 @pytest.mark.parametrize(("options", "message"), [
     ({"method": "best"}, "method must be one of"), ({"mode": "fast"}, "mode must be one of"),
     ({"sparsity": 0.999}, "out of reach"), ({"exclude": ["nowhere"]}, "matches none of"),
@@ -210,12 +363,11 @@ def test_the_type_of_the_source_is_kept(checkpoint, tmp_path, packed, update):
     assert load_model(folder).dtype == torch.float16
 
 
-def test_weights_that_are_no_linear_layers_are_named(tmp_path):
+def test_weights_that_are_no_linear_layers_are_named(calib, tmp_path, monkeypatch, capsys):
     source = add_letters(save_family("mixtral", tmp_path / "mixtral"))
-    result = CliRunner().invoke(app, [
-        "prune", str(source), "--method", "uniform", "--calib", str(texts(tmp_path)),
-        "--out", str(tmp_path / "out")])
-    assert result.exit_code == 0, result.output
+    code, _, error = run(monkeypatch, capsys, "prune", source, "--method", "uniform", "--calib",
+                         calib, "--out", tmp_path / "out")
+    assert code == 0, error
     figures = json.loads((tmp_path / "out" / "selection.json").read_text())
     experts = sum(p.numel() for name, p in load_model(source).module.named_parameters()
                   if ".experts." in name)
@@ -223,11 +375,4 @@ def test_weights_that_are_no_linear_layers_are_named(tmp_path):
     counted = sum(weight_matrix(layer).numel()
                   for layer in linear_layers(load_model(source).module).values())
     assert figures["sparsity_of_all"] == pytest.approx(0.5 * counted / (counted + experts))
-    assert f"not pruned and not counted: {experts} weights in 6 parameter(s)" in result.stderr
-
-
-def texts(folder):
-    """Write the texts to a file, a text per line."""
-    path = folder / "texts.txt"
-    path.write_text("\n".join(TEXTS))
-    return path
+    assert f"not pruned and not counted: {experts} weights in 6 parameter(s)" in error

@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 
 from cimforge.spec.errors import ConfigError, DataError
 from cimforge.spec.pattern import NmPattern, group_counts
-from cimforge_sw.masks import nm_mask, nm_ranks
+from cimforge_sw.masks import nm_mask
 from cimforge_sw.scores import wanda_score
 
-PATTERNS = st.sampled_from(["1:2", "2:4", "4:8", "1:4", "2:8", "3:8", "7:8", "5:16", "3:5", "2:20"])
+PATTERNS = st.sampled_from(["1:2", "2:4", "4:8", "1:4", "2:8", "3:8", "7:8", "5:16", "3:5", "2:20",
+                            "3:40"])
 SHAPES = st.tuples(st.integers(1, 11), st.integers(1, 45))
 quick = settings(max_examples=60, deadline=None)
 
@@ -145,18 +146,6 @@ def test_bad_input_is_refused(score, pattern, options, error, message):
         nm_mask(score, NmPattern.parse(pattern), **options)
 
 
-@quick
-@given(SHAPES, st.sampled_from([1, 2, 3, 4, 8, 16, 20, 40]), st.integers(0, 2**31),
-       st.sampled_from([2, 1000]))
-def test_ranks_are_masks_of_every_n(shape, m, seed, levels):
-    score = scores(shape, seed, levels)
-    ranks = nm_ranks(score, m)
-    assert ranks.dtype == torch.uint8
-    for n in range(1, m + 1):
-        assert np.array_equal((ranks < n).numpy(), slow_mask(score.numpy(), n, m))
-        assert torch.equal(ranks < n, nm_mask(score, NmPattern(n, m)))
-
-
 @pytest.fixture
 def threads():
     """Let a test set the number of threads; put it back afterwards."""
@@ -176,13 +165,11 @@ def test_chunks_and_threads_leave_no_trace(granularity, threads):
     assert torch.equal(*masks)
     parts = [nm_mask(part, pattern, granularity, tile) for part in score.split(tile)]
     assert torch.equal(masks[0], torch.cat(parts))
-    assert torch.equal(nm_ranks(score, 8), torch.cat([nm_ranks(row, 8) for row in score.split(1)]))
 
 
 @pytest.mark.parametrize("shape", [(0, 8), (3, 0)])
 def test_nothing_has_an_empty_mask(shape):
     assert nm_mask(torch.ones(shape), NmPattern(2, 4)).shape == shape
-    assert nm_ranks(torch.ones(shape), 4).shape == shape
 
 
 def test_half_precision_is_ranked_exactly():
@@ -193,17 +180,5 @@ def test_half_precision_is_ranked_exactly():
 def test_nan_is_named_by_its_place_in_the_whole_matrix():
     score = torch.ones(400, 1000)
     score[333, 777] = torch.nan
-    for rank in (lambda: nm_mask(score, NmPattern(2, 4)), lambda: nm_ranks(score, 4)):
-        with pytest.raises(DataError, match=r"score\[333, 777\] is NaN"):
-            rank()
-
-
-@pytest.mark.parametrize("m", [0, 257])
-def test_ranks_out_of_range_are_refused(m):
-    with pytest.raises(ConfigError, match=f"ranks need 1 <= M <= 256, not {m}"):
-        nm_ranks(torch.ones(2, 8), m)
-
-
-def test_ranks_fill_their_byte():
-    score = torch.arange(256.0).reshape(1, -1)
-    assert nm_ranks(score, 256).tolist() == [list(range(255, -1, -1))]
+    with pytest.raises(DataError, match=r"score\[333, 777\] is NaN"):
+        nm_mask(score, NmPattern(2, 4))

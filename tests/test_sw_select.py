@@ -1,5 +1,7 @@
 """Selection: the knapsack against brute force, budgets, uniform mixes, OWL, FLOW, FLOW-X."""
 
+import ctypes
+import os
 from itertools import product
 
 import numpy as np
@@ -20,6 +22,7 @@ from cimforge_sw.select import (
 from cimforge_sw.select.budget import kept_weights
 from cimforge_sw.select.journal import Journal
 from cimforge_sw.select.knapsack import Limit, choose
+from cimforge_sw.solver_output import no_solver_output
 
 SHAPES = {"a": (16, 32), "b": (16, 32), "c": (64, 32), "d": (32, 64)}
 
@@ -54,6 +57,43 @@ def test_choose_never_takes_what_is_not_to_be_had():
     assert choose(cost).tolist() == [1, 0]
     with pytest.raises(DataError, match="layer 1 has no option"):
         choose(np.array([[0.0], [np.inf]]))
+
+
+def test_the_solver_prints_nothing(capfd):
+    """Numbers for which HiGHS prints from its C++ code, past its options and `sys.stdout`."""
+    rng = np.random.default_rng(147)
+    layers = int(rng.integers(10, 120))
+    sizes = rng.choice([147456, 589824, 36864, 98304], layers)
+    use = np.round(sizes[:, None] * (1 - np.arange(1, 9) / 8)).astype(float)
+    cost = rng.normal(size=(layers, 8)) * 10.0 ** rng.uniform(-6, 0)
+    target = rng.choice([0.5, 0.6, 0.625, 0.7, 0.75]) * sizes.sum()
+    moves = Limit(np.where(np.arange(8) == 3, 0.0, 1.0) * np.ones((layers, 1)),
+                  high=int(rng.integers(2, layers)))
+    print("before")
+    choose(cost, [Limit(use, target, target + 1e-3 * sizes.sum()), moves])
+    print("after")
+    ctypes.CDLL(None).fflush(None)
+    assert capfd.readouterr() == ("before\nafter\n", "")
+
+
+def test_standard_output_is_back_after_an_error_and_may_be_closed(capfd):
+    def interrupted():
+        with no_solver_output():
+            os.write(1, b"unseen\n")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    os.write(1, b"seen\n")
+    assert capfd.readouterr().out == "seen\n"
+    kept = os.dup(1)
+    os.close(1)
+    try:
+        with no_solver_output():
+            pass
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
 
 
 @pytest.mark.parametrize(("inputs", "pattern", "kept"), [

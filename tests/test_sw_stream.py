@@ -18,7 +18,7 @@ from cimforge_sw.models import linear_layers, load_model, weight_matrix
 from cimforge_sw.packed import save_packed
 from cimforge_sw.plan import Plan
 from cimforge_sw.prune import prune
-from cimforge_sw.stream import layer_shapes, stream_layers, stream_prune
+from cimforge_sw.stream import stream_layers, stream_prune
 from cimforge_sw.stream_work import Progress
 
 PLAN = Plan(NmPattern(3, 5), {"*.0.*": NmPattern(2, 4)})  # 5 divides no K here
@@ -73,8 +73,6 @@ def test_layers_come_with_the_norms_of_the_dense_model(tmp_path):
         assert torch.equal(norm, stats.layers[name].norm)
         seen.append(name)
     assert seen == [name for name in layers if not name.endswith("o_proj")]
-    assert layer_shapes(source) == {
-        name: tuple(weight_matrix(layer).shape) for name, layer in layers.items()}
 
 
 def test_base_models_saved_without_their_prefix(tmp_path):
@@ -98,6 +96,36 @@ def test_magnitude_needs_no_statistics(tmp_path):
     best = groups.abs().argmax(1, keepdim=True)
     expected = torch.zeros_like(groups).scatter(1, best, groups.gather(1, best))
     assert torch.equal(got.state_dict()[name].reshape(-1, 4), expected)
+
+
+def test_magnitude_runs_no_block_where_there_is_no_text(tmp_path, monkeypatch):
+    source = save_half("llama", tmp_path)
+    monkeypatch.setattr("cimforge_sw.blocks.Blocks.states", None)  # any run would be an error
+    stream_prune(source, PLAN, None, tmp_path / "out", score="magnitude")
+    monkeypatch.undo()
+    stream_prune(source, PLAN, token_rows(), tmp_path / "again", score="magnitude")
+    assert all(torch.equal(bits(tmp_path / "out")[name], value)
+               for name, value in bits(tmp_path / "again").items())
+    with pytest.raises(ConfigError, match="score wanda needs calibration texts"):
+        stream_prune(source, PLAN, None, tmp_path / "other")
+
+
+def test_a_link_to_an_empty_folder_is_where_it_leads(tmp_path):
+    source = save_half("llama", tmp_path)
+    (tmp_path / "disk" / "out").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "disk" / "out")
+    stream_prune(source, PLAN, None, tmp_path / "link", score="magnitude")
+    assert (tmp_path / "link").is_symlink()
+    assert load_model(tmp_path / "disk" / "out").module
+
+
+def test_magnitude_without_text_goes_on_where_it_was_interrupted(tmp_path):
+    source, done = save_half("llama", tmp_path), []
+    with pytest.raises(Interrupted):
+        stream_prune(source, PLAN, None, tmp_path / "out", score="magnitude", progress=interrupt)
+    stream_prune(source, PLAN, None, tmp_path / "out", score="magnitude",
+                 progress=lambda *at: done.append(at))
+    assert done == [(2, 2)]
 
 
 class Interrupted(Exception):
@@ -217,7 +245,7 @@ def test_bad_calls_are_refused(tmp_path):
         intermediate_size=48, vocab_size=VOCABULARY))
     albert.save_pretrained(tmp_path / "albert")
     with pytest.raises(DataError, match="AlbertModel cannot be streamed: expected one stack of"):
-        layer_shapes(tmp_path / "albert")
+        stream_prune(tmp_path / "albert", PLAN, rows, tmp_path / "out")
 
 
 def test_memory_is_that_of_a_block_not_of_the_model(tmp_path):

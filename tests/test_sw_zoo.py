@@ -1,8 +1,8 @@
 """The zoo's text, training that goes on after an interruption, and bits per byte."""
 
 import dataclasses
-import json
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,10 +11,13 @@ from safetensors.torch import load_file, save_file
 
 from cimforge.spec.errors import ConfigError, DataError
 from cimforge_sw.evaluate import bits_per_byte
+from cimforge_sw.layers import linear_layers
 from cimforge_sw.models import load_model
-from cimforge_sw.zoo import recipes, train, zoo_folder
-from cimforge_sw.zoo.corpus import load_corpus
-from cimforge_sw.zoo.text import calibration_spans, held_out_spans
+from cimforge_sw.monarch.module import MonarchLinear
+from cimforge_sw.zoo import recipes, train, training_record
+from cimforge_sw.zoo.corpus import compressed_bits_per_byte, load_corpus
+from cimforge_sw.zoo.duplicates import repeated
+from cimforge_sw.zoo.text import calibration_spans, held_out_spans, spans_of
 
 
 @pytest.fixture
@@ -102,9 +105,12 @@ def test_what_training_refuses_at_once(tiny_recipe, tmp_path):
 def test_a_trained_checkpoint_says_what_its_record_says(tiny_recipe, tmp_path):
     record = train.train("tiny", tmp_path / "model")
     model = load_model(tmp_path / "model")
-    measured = bits_per_byte(model, tiny_recipe.test)
-    # The record runs all files together; here each starts anew. Weights were rounded to float16.
-    assert measured == pytest.approx(record["bits_per_byte"]["test"], rel=0.05)
+    measured = bits_per_byte(model, list(tiny_recipe.unseen.values()))
+    assert measured == pytest.approx(record["bits_per_byte"]["test"], rel=1e-5)
+    spans = record["held_out"]["spans"]
+    assert spans["bits_per_byte"] == pytest.approx(
+        bits_per_byte(model, spans_of(tiny_recipe.test)), rel=1e-5)
+    assert spans["repeated"] == 0
     uniform = math.log2(300) * sum(
         len(row) - 1 for row in model.tokenizer(list(tiny_recipe.test))["input_ids"])
     assert measured < 1.1 * uniform / sum(len(text) for text in tiny_recipe.test)
@@ -126,18 +132,73 @@ def test_bits_per_byte_of_a_model_that_knows_nothing(tiny_recipe, tmp_path):
         bits_per_byte(encoder, ["some text here"])
 
 
-@pytest.mark.parametrize(("name", "least"), [("stdlib-llama", 1.5), ("stdlib-mamba", 1.5)])
-def test_the_models_that_ship_beat_xz_on_files_they_never_saw(name, least):
-    model = load_model(name)
-    record = json.loads((zoo_folder(name) / "training.json").read_text())
-    scores = record["bits_per_byte"]
+def test_files_that_repeat_training_files_are_in_no_quoted_score(sources):
+    corpus = load_corpus(sources)
+    assert not corpus.repeated
+    assert list(corpus.unseen.values()) == list(corpus.test)
+    held_out, near = corpus.test_names[:2]
+    copied = corpus.train[-1]
+    (sources / held_out).write_text(copied)
+    lines = [f"an_original_line_of_length = {number}\n" for number in range(60)]
+    (sources / "module_0.py").write_text("".join(lines))
+    assert "module_0.py" not in corpus.test_names
+    (sources / near).write_text("".join(lines[:20]) + "x = 1\n" * 200)  # a third is copied
+    again = load_corpus(sources)
+    assert set(again.repeated) == {held_out, near}
+    assert set(again.unseen) == set(corpus.test_names) - {held_out, near}
+    (sources / near).write_text("".join(lines[:10]) + "x = 1\n" * 400)  # an eighth
+    assert load_corpus(sources).repeated == (held_out,)
+
+
+def test_no_table_of_characters_and_no_copy_is_quoted():
+    corpus = load_corpus()
+    assert not any(name.startswith("encodings/") for name in corpus.unseen)
+    assert any(name.startswith("encodings/") for name in corpus.test_names)
+    assert not set(corpus.unseen.values()) & set(corpus.train)
+    assert repeated({"a.py": "x = 1\n"}, ["x = 1\n"]) == ["a.py"]
+
+
+def test_a_library_of_copies_cannot_score_a_model(sources):
+    for path in sources.glob("*.py"):
+        path.write_text("the_same_line_everywhere = True\n")
+    with pytest.raises(DataError, match=r"each of \d+ held-out files repeats training files"):
+        _ = load_corpus(sources).unseen
+
+
+@pytest.mark.parametrize("name", ["stdlib-llama", "stdlib-llama-monarch", "stdlib-mamba"])
+def test_the_models_that_ship_score_what_their_records_say_and_beat_xz(name):
+    """Two whole files that no training file resembles, again; the record is the mean of all."""
+    record = training_record(name)
+    scores, files, corpus = record["bits_per_byte"], record["held_out"]["files"], load_corpus()
+    size = sum(entry["bytes"] for entry in files.values())
+    assert scores["test"] == pytest.approx(
+        sum(entry["bytes"] * entry["bits_per_byte"] for entry in files.values()) / size)
     assert scores["test"] < scores["xz"] < scores["gzip"]
-    texts = held_out_spans()[:4]
-    assert bits_per_byte(model, texts) < least
-    broken = load_model(name)
-    for parameter in broken.module.parameters():
+    chosen = {name: corpus.unseen[name] for name in ("secrets.py", "sched.py")}
+    model = load_model(name)
+    measured = {name: bits_per_byte(model, [text]) for name, text in chosen.items()}
+    if corpus.digest == record["corpus"]["digest"]:  # other Pythons have other files
+        assert set(files) == set(corpus.unseen)
+        assert list(corpus.repeated) == record["held_out"]["left_out"]
+        assert compressed_bits_per_byte(list(corpus.unseen.values())) == pytest.approx(
+            {key: scores[key] for key in ("gzip", "xz")}, rel=1e-3)
+        for file, score in measured.items():
+            assert score == pytest.approx(files[file]["bits_per_byte"], rel=1e-4)
+    for file, score in measured.items():
+        assert score < compressed_bits_per_byte([chosen[file]])["xz"], file
+    for parameter in model.module.parameters():
         parameter.mul_(0.5)
-    assert bits_per_byte(broken, texts) > 1.5 * bits_per_byte(model, texts)
+    assert bits_per_byte(model, [chosen["secrets.py"]]) > 1.5 * measured["secrets.py"]
+
+
+def test_the_readme_quotes_the_records():
+    readme = (Path(__file__).parents[1] / "README.md").read_text()
+    for name, quoted in (("stdlib-llama", "`stdlib-llama` ({:.2f} bits per byte"),
+                         ("stdlib-llama-monarch", "`stdlib-llama-monarch` ({:.2f} with"),
+                         ("stdlib-mamba", "`stdlib-mamba` ({:.2f})")):
+        scores = training_record(name)["bits_per_byte"]
+        assert quoted.format(scores["test"]) in readme
+        assert f"gzip needs {scores['gzip']:.2f}, xz {scores['xz']:.2f}" in readme
 
 
 def _interrupted(folder):
@@ -195,3 +256,72 @@ def test_training_into_a_file_is_refused(tiny_recipe, tmp_path):
     (tmp_path / "file").write_text("mine")
     with pytest.raises(DataError, match="cannot be written"):
         train.train("tiny", tmp_path / "file")
+
+
+
+@pytest.fixture
+def tiny_monarch(tiny_recipe, tmp_path, monkeypatch):
+    """Return the record of a tiny dense model, with a recipe that fine-tunes it after D2S."""
+    record = train.train("tiny", tmp_path / "dense")
+    monkeypatch.setitem(recipes.RECIPES, "tiny-monarch", recipes.MonarchRecipe(
+        "tiny-monarch", str(tmp_path / "dense"), "4x4 r2", spans=4, steps=6, batch=2, rate=1e-2,
+        decay=0.1))
+    return record
+
+
+def test_fine_tuning_after_d2s_goes_on_and_says_what_it_began_with(tiny_monarch, tmp_path):
+    def interrupt(done, _total):
+        if done == 5:
+            raise KeyboardInterrupt
+
+    whole = train.train("tiny-monarch", tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        train.train("tiny-monarch", tmp_path / "halves", interrupt)
+    again = train.train("tiny-monarch", tmp_path / "halves")
+    assert whole["before"] == again["before"]
+    # The whole text, although calibration cut its own; the dense weights were rounded to float16.
+    assert whole["before"]["dense"] == pytest.approx(tiny_monarch["bits_per_byte"]["test"],
+                                                     rel=1e-3)
+    assert whole["bits_per_byte"]["test"] < whole["before"]["recovered"]
+    assert again["bits_per_byte"] == pytest.approx(whole["bits_per_byte"], rel=1e-3)
+    assert (whole["rule"], whole["compression"]) == ("4x4 r2", pytest.approx(2560 / 2176))
+    models = [load_model(tmp_path / name).module for name in ("whole", "halves")]
+    assert all(isinstance(layer, MonarchLinear) for layer in linear_layers(models[0]).values())
+    for name, tensor in models[0].state_dict().items():
+        torch.testing.assert_close(tensor, models[1].state_dict()[name], rtol=0, atol=2e-3)
+
+
+def test_fine_tuning_trains_factors_as_the_model_will_run_them(tiny_monarch, tmp_path):
+    train.train("tiny-monarch", tmp_path / "model")
+    layer = next(iter(linear_layers(load_model(tmp_path / "model").module).values()))
+    x = torch.randn(3, 5, layer.inputs)
+    frozen = layer(x)
+    trained = layer.requires_grad_(True)(x)
+    torch.testing.assert_close(trained, frozen)
+    trained.square().sum().backward()
+    assert all(p.grad.abs().sum() > 0 for p in layer.parameters())
+
+
+def test_fine_tuning_refuses_a_rule_that_a_layer_cannot_have(tiny_monarch, tmp_path, monkeypatch):
+    from dataclasses import replace
+
+    monkeypatch.setitem(recipes.RECIPES, "tiny-monarch",
+                        replace(recipes.RECIPES["tiny-monarch"], rule="5x4"))
+    with pytest.raises(ConfigError, match=r"q_proj: .*5"):
+        train.train("tiny-monarch", tmp_path / "model")
+    assert not (tmp_path / "model" / "training.json").exists()
+
+
+def test_the_monarch_model_that_ships_is_better_than_what_it_began_with():
+    record, dense = training_record("stdlib-llama-monarch"), training_record("stdlib-llama")
+    before, after = record["before"], record["bits_per_byte"]
+    assert before["dense"] == pytest.approx(dense["bits_per_byte"]["test"], rel=1e-3)
+    assert before["dense"] < after["test"] < before["recovered"] < before["d2s"]
+    assert after["test"] < after["xz"]
+    texts = held_out_spans()[:4]
+    model = load_model("stdlib-llama-monarch")
+    measured = bits_per_byte(model, texts)
+    assert bits_per_byte(load_model("stdlib-llama"), texts) < measured < after["xz"]
+    for layer in linear_layers(model.module).values():
+        layer.right[0].mul_(0.5)
+    assert bits_per_byte(model, texts) > 1.5 * measured

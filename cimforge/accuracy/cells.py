@@ -1,14 +1,17 @@
 """The cells of the accuracy table: what is measured, and the file each result is in."""
 
 import json
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from cimforge.spec.errors import DataError
 from cimforge.spec.files import write_atomic
 
-__all__ = ["MODELS", "PATTERNS", "SEEDS", "TARGETS", "Cell", "cells"]
+__all__ = ["MODELS", "NUMBERS", "PATTERNS", "SEEDS", "TARGETS", "TEXTS", "Cell", "cells",
+           "wrong_key"]
 
 MODELS = ("stdlib-llama", "stdlib-mamba", "all-MiniLM-L6-v2")
 TARGETS = (0.5, 0.6, 0.625, 0.7, 0.75)
@@ -23,6 +26,25 @@ UPDATED = ("uniform+update", "flow+update", "flow-x+update")
 UPDATED_TARGETS = (0.5, 0.625, 0.75)
 #: Raised when a method changes: what was measured before is then measured again.
 REVISIONS = {"flow": 2, "flow-line": 2, "flow+update": 2}
+
+
+#: What a result has besides the cell it is of and its digest.
+NUMBERS = ("sparsity", "score", "score_int8", "least", "most", "spread", "rank_presence",
+           "rank_locality", "seconds_select", "seconds_score")
+TEXTS = ("plan",)
+
+
+def wrong_key(result: Mapping[str, Any]) -> str | None:
+    """Return the first key of a result whose value is none for it; a KeyError where it is missing.
+
+    All of `NUMBERS` are finite, all of `TEXTS` are text.
+    """
+    for key in NUMBERS:
+        value = result[key]
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if not number or not math.isfinite(value):
+            return key
+    return next((key for key in TEXTS if not isinstance(result[key], str)), None)
 
 
 @dataclass(frozen=True)
@@ -65,17 +87,27 @@ class Cell:
         Raises
         ------
         DataError
-            A damaged file.
+            A damaged file, one of another cell, or one that lacks something.
         """
         path = self.path(folder)
         if not path.is_file():
             return None
         try:
             record = json.loads(path.read_text(encoding="utf-8"))
-            return record if record["digest"] == self.tag(digest) else None
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise DataError(f"{path}: not a result of the accuracy table; remove it to measure "
-                            "it again") from error
+            if record["digest"] != self.tag(digest):
+                return None  # older than the model, the text or the method: measured again
+            own = {"model": self.model, "method": self.method, "target": self.target,
+                   "seed": self.seed}
+            foreign = [key for key, value in own.items() if record[key] != value]
+            wrong = foreign[0] if foreign else wrong_key(record)
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+            what = f"no {error}" if isinstance(error, KeyError) else "unreadable"
+            raise DataError(f"{path}: not a result of the accuracy table ({what}); remove it to "
+                            "measure it again") from error
+        if wrong:
+            raise DataError(f"{path}: not a result of this cell of the accuracy table: {wrong} "
+                            f"is {record[wrong]!r}; remove it to measure it again")
+        return record
 
     def save(self, folder: Path, digest: str, result: dict) -> dict:
         """Write the result and return it as a record."""

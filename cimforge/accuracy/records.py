@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from cimforge.accuracy.cells import PATTERNS, Cell
+from cimforge.accuracy.cells import NUMBERS, PATTERNS, TEXTS, Cell, wrong_key
 
 __all__ = ["flat", "rows"]
 
@@ -14,8 +14,8 @@ _METHODS = {"dense": ("dense", "1:1"), "uniform": ("uniform", "N:8"), "owl": ("o
             **{pattern: ("uniform", pattern) for pattern in PATTERNS}}
 _COLUMNS = {record: column for column, record in _METHODS.items()}
 #: Further results of a cell that are the same in both of its records.
-_SHARED = ("sparsity", "digest", "plan", "least", "most", "spread", "rank_presence",
-           "rank_locality", "seconds_select", "seconds_score")
+_SHARED = ("sparsity", "digest", *TEXTS,
+           *(key for key in NUMBERS if key not in ("sparsity", "score", "score_int8")))
 
 
 def flat(cell: Cell, result: dict[str, Any]) -> list[dict[str, Any]]:
@@ -53,5 +53,6 @@ def rows(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
             **{key: record[key] for key in _SHARED}})
         row["score_int8" if record["quantized"] else "score"] = record["value"]
     for row in found.values():
-        row["score"], row["score_int8"]  # both are there
+        if wrong := wrong_key(row):  # a KeyError where one of both scores is missing
+            raise ValueError(f"{wrong} is {row[wrong]!r}")
     return list(found.values())

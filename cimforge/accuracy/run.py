@@ -1,7 +1,9 @@
 """Measuring the table: cells that are there stay, so that an interrupted run goes on."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from cimforge.accuracy.cells import MODELS, SEEDS, Cell, cells
 from cimforge.accuracy.records import flat, rows
@@ -10,7 +12,7 @@ from cimforge.report.accuracy_page import accuracy_page, accuracy_plots
 from cimforge.report.progress import Progress, progress
 from cimforge.report.records import write_records
 from cimforge.spec.errors import ConfigError, DataError
-from cimforge.spec.files import write_atomic
+from cimforge.spec.files import check_writable, write_atomic
 
 __all__ = ["run_accuracy"]
 
@@ -47,23 +49,40 @@ def run_accuracy(out: Path, folder: Path, models: tuple[str, ...] = MODELS,
         if unknown := [one for one in wanted_ones if one not in known]:
             raise ConfigError(f"{name} must be one of {', '.join(map(str, known))}, not "
                               f"{', '.join(map(str, unknown))}")
+    check_writable(out)
+    check_writable(folder)
     records = _reported(out / "accuracy.json")
     wanted = list(cells(models, seeds))
-    subject: Subject | None = None
+    missing = _missing(wanted, records, folder)
     with progress() as bars, bars.task("cells", len(wanted)) as bar:
-        for cell in wanted:
+        bar.at(len(wanted) - len(missing))
+        subject: Subject | None = None
+        for cell in missing:
             if subject is None or (subject.name, subject.seed) != (cell.model, cell.seed):
                 subject = Subject(cell.model, cell.seed)
-            if records.get(cell, {}).get("digest") != cell.tag(subject.digest):
-                records[cell] = _result(cell, subject, folder, bars)
+            records[cell] = _measured(cell, subject, folder, bars)
             bar.advance()
     every = [record for cell in cells() if cell in records
              for record in flat(cell, records[cell])]
-    report = write_records(out / "accuracy.json", "make accuracy", every, cells=len(list(cells())))
+    report = write_records(out / "accuracy.json", "make accuracy", every, cells=len(list(cells())),
+                           held_out=_held_out({cell.model for cell in records}))
     accuracy_plots(report, out / "img")
     path = out / "accuracy.md"
     write_atomic(path, accuracy_page(report).encode())
     return path
+
+
+def _held_out(models: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Return what the text of each model of the zoo holds, and what the dense model scores on it.
+
+    Texts stay as they are, since every cell was measured on them; so the report says what they do
+    to the scores.
+    """
+    from cimforge_sw.zoo import training_record, zoo_names
+
+    made = {name: training_record(name) for name in sorted(models) if name in zoo_names()}
+    return {name: {"whole_files": record["bits_per_byte"], "spans": record["held_out"]["spans"]}
+            for name, record in made.items()}
 
 
 def _reported(path: Path) -> dict[Cell, dict]:
@@ -79,11 +98,29 @@ def _reported(path: Path) -> dict[Cell, dict]:
                         "it again") from error
 
 
-def _result(cell: Cell, subject: Subject, folder: Path, bars: Progress) -> dict:
-    """Return a cell's result from its file, or measure it."""
-    found = cell.load(folder, subject.digest)
-    if found is not None:
-        return found
+def _missing(wanted: list[Cell], records: dict[Cell, dict], folder: Path) -> list[Cell]:
+    """Return the cells to measure, and add to ``records`` those that have a file.
+
+    All files are read before anything is measured, so that a damaged one is found at once.
+    """
+    digests: dict[tuple[str, int], str] = {}
+    missing = []
+    for cell in wanted:
+        about = cell.model, cell.seed
+        if about not in digests:
+            digests[about] = Subject(*about).digest
+        if records.get(cell, {}).get("digest") == cell.tag(digests[about]):
+            continue
+        found = cell.load(folder, digests[about])
+        if found is None:
+            missing.append(cell)
+        else:
+            records[cell] = found
+    return missing
+
+
+def _measured(cell: Cell, subject: Subject, folder: Path, bars: Progress) -> dict:
+    """Measure a cell, and keep it in its file."""
     name = f"{cell.model} {cell.method} {cell.target:g} #{cell.seed}"
     with bars.task(name, None, transient=True) as bar:
         record = cell.save(folder, subject.digest, subject.measure(cell, folder, bar.of))

@@ -12,12 +12,11 @@ from cimforge.spec.errors import ConfigError, DataError
 from cimforge.spec.pattern import NmPattern
 from cimforge_sw.rows import map_rows
 
-__all__ = ["GRANULARITIES", "check_sharing", "nm_mask", "nm_ranks"]
+__all__ = ["GRANULARITIES", "check_sharing", "nm_mask"]
 
 GRANULARITIES = ("free", "share2", "share4", "tile")
 _OUTPUTS = {"free": 1, "share2": 2, "share4": 4}  # rows that share their positions
 _PAIRWISE_M = 32  # beyond it comparing all pairs costs more than sorting
-_RANKS_M = 256  # ranks are bytes
 
 
 def _rank_columns(columns: np.ndarray) -> np.ndarray:
@@ -42,12 +41,10 @@ def _rank_columns(columns: np.ndarray) -> np.ndarray:
     return rank
 
 
-def _in_groups(score: np.ndarray, m: int, n: int | None = None) -> np.ndarray:
-    """Return the rank of each element of [R, K] in its group of m, or whether it is below n."""
+def _in_groups(score: np.ndarray, m: int, n: int) -> np.ndarray:
+    """Return whether each element of [R, K] is among the n best of its group of m."""
     groups = score.reshape(-1, m)
-    columns = _rank_columns(np.ascontiguousarray(groups.T))
-    if n is not None:
-        columns = columns < n
+    columns = _rank_columns(np.ascontiguousarray(groups.T)) < n
     rows = np.empty(groups.shape, columns.dtype)
     for place, column in enumerate(columns):  # thrice as fast as rows[:] = columns.T
         rows[:, place] = column
@@ -176,40 +173,3 @@ def nm_mask(score: Tensor, pattern: NmPattern, granularity: str = "free",
 
     map_rows(choose, outputs, inputs, tile_cols if granularity == "tile" else _OUTPUTS[granularity])
     return torch.from_numpy(keep)
-
-
-def nm_ranks(score: Tensor, m: int) -> Tensor:
-    """Return the place of every weight in its group of ``m`` consecutive inputs, the best first.
-
-    Masks of all N at once: ``nm_ranks(score, m) < n`` equals ``nm_mask(score, NmPattern(n, m))``.
-
-    Parameters
-    ----------
-    score : Tensor of floating point, shape (O, K)
-        The larger, the worthier.
-    m : int
-        From 1 to 256; the last group may be short.
-
-    Returns
-    -------
-    Tensor of uint8, shape (O, K)
-        0 for the best of its group; ties go to the lower index.
-
-    Raises
-    ------
-    ConfigError
-        ``m`` out of range.
-    DataError
-        Not a floating-point matrix, or NaN in it.
-    """
-    _check_score(score)
-    if not 1 <= m <= _RANKS_M:
-        raise ConfigError(f"ranks need 1 <= M <= {_RANKS_M}, not {m!r}")
-    outputs, inputs = score.shape
-    ranks = np.empty(score.shape, dtype=np.uint8)
-
-    def rank(first: int, last: int) -> None:
-        ranks[first:last] = _in_groups(_padded(score, first, last, m), m)[:, :inputs]
-
-    map_rows(rank, outputs, inputs)
-    return torch.from_numpy(ranks)

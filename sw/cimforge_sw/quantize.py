@@ -31,8 +31,6 @@ __all__ = ["IntegerModel", "QuantByWeight", "QuantLinear", "QuantizedLinear", "Q
            "capture_inputs", "quantize", "quantized_model", "requantize_params"]
 
 _ACC_MAX = (1 << 31) - 1
-#: Accumulators, int32 [T, O], of int8 [T, K] and a weight, int8 [O, K].
-Multiply = Callable[[Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,14 +102,10 @@ class QuantLinear(nn.Module):
     ----------
     layer : QuantizedLinear
         Its arrays are shared, not copied.
-    multiply : callable
-        Returns the accumulators, int32 [T, O], of int8 [T, K] and the weight; here whatever
-        computes them may take part.
     """
 
-    def __init__(self, layer: QuantizedLinear, multiply: Multiply = int_product):
+    def __init__(self, layer: QuantizedLinear):
         super().__init__()
-        self.multiply = multiply
         self.largest = symmetric_max(layer.act_bits)
         self.register_buffer("weight", torch.from_numpy(layer.weight))
         self.register_buffer("act_scale", torch.tensor(layer.act_scale))
@@ -122,10 +116,14 @@ class QuantLinear(nn.Module):
         """Return float32 [..., K] as the int8 the hardware would be given."""
         return quantize_tensor(x, self.act_scale, self.largest)
 
+    def accumulate(self, x_q: Tensor) -> Tensor:
+        """Return the accumulators, int32 [T, O], of int8 [T, K]."""
+        return int_product(x_q, self.weight)
+
     def product(self, x: Tensor) -> Tensor:
         """Return the layer's output [..., O] without its bias, of float32 [..., K]."""
         x_q = self.quantize_input(x).reshape(-1, x.shape[-1])
-        out = self.multiply(x_q, self.weight).float() * self.scale
+        out = self.accumulate(x_q).float() * self.scale
         return out.reshape(*x.shape[:-1], len(self.bias))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -150,13 +148,12 @@ class QuantByWeight(nn.Module):
 
     Parameters
     ----------
-    layer, multiply
-        As for `QuantLinear`.
+    linear : QuantLinear
     """
 
-    def __init__(self, layer: QuantizedLinear, multiply: Multiply = int_product):
+    def __init__(self, linear: QuantLinear):
         super().__init__()
-        self.linear = QuantLinear(layer, multiply)
+        self.linear = linear
 
     @property
     def weight(self) -> _LeftFactor:
@@ -180,12 +177,12 @@ class QuantizedModel:
     weight_bits: int
     act_bits: int
 
-    def as_model(self, multiply: Callable[[str], Multiply] = lambda name: int_product) -> Model:
+    def as_model(self, make: "Callable[[QuantizedLinear], QuantLinear] | None" = None) -> Model:
         """Return a model whose linear layers run on integers, for `evaluate`.
 
-        ``multiply`` gives each layer, by name, what computes its accumulators (`QuantLinear`).
+        ``make`` returns what stands for each layer; default: a `QuantLinear`.
         """
-        return replace(self.pruned.model, module=quantized_model(self, multiply))
+        return replace(self.pruned.model, module=quantized_model(self, make or QuantLinear))
 
 
 def quantize(pruned: PrunedModel, stats: Stats, weight_bits: int = 8,
@@ -241,15 +238,17 @@ def _step(scale: Tensor) -> Tensor:
 
 
 def quantized_model(quantized: QuantizedModel,
-                    multiply: Callable[[str], Multiply] = lambda name: int_product) -> nn.Module:
+                    make: Callable[[QuantizedLinear], QuantLinear] = QuantLinear) -> nn.Module:
     """Return a copy of the module with integer layers in the place of the linear ones.
 
-    Each is a `QuantLinear`, or a `QuantByWeight` where the model uses the weight without a call.
+    Each is what ``make`` returns, in a `QuantByWeight` where the model uses the weight without a
+    call.
     """
     module = copy.deepcopy(quantized.pruned.model.module)
     for name, layer in quantized.layers.items():
-        kind = QuantByWeight if used_by_weight(module, name) else QuantLinear
-        replace_layer(module, name, kind(layer, multiply(name)))
+        linear = make(layer)
+        replace_layer(module, name,
+                      QuantByWeight(linear) if used_by_weight(module, name) else linear)
     return module
 
 

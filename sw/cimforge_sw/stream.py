@@ -19,7 +19,7 @@ from cimforge.spec.errors import ConfigError, DataError
 from cimforge.spec.pattern import NmPattern
 from cimforge_sw.calibration import Collector
 from cimforge_sw.checkpoint import checkpoint_digest
-from cimforge_sw.folders import check_new
+from cimforge_sw.folders import check_new, real_folder
 from cimforge_sw.globs import matches_any
 from cimforge_sw.layers import linear_layers, uncounted_weights, weight_matrix
 from cimforge_sw.models import Model, load_tokenizer, source_folder
@@ -30,7 +30,7 @@ from cimforge_sw.stream_work import Progress, StateFiles
 from cimforge_sw.stream_write import BlockWriter
 from cimforge_sw.tokens import Text, batches, encode
 
-__all__ = ["StreamedModel", "layer_shapes", "stream_layers", "stream_prune"]
+__all__ = ["StreamedModel", "stream_layers", "stream_prune"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,21 +65,26 @@ class StreamedModel:
 class _Run:
     """A skeleton, its calibration batches, and passes over one block after the other."""
 
-    def __init__(self, source: str | Path, texts: Iterable[Text], max_tokens: int | None,
+    def __init__(self, source: str | Path, texts: Iterable[Text] | None, max_tokens: int | None,
                  exclude: Sequence[str], batch_tokens: int):
         self.source = source_folder(str(source))
         self.skeleton = Skeleton(self.source)
         self.module, self.blocks = self.skeleton.module, self.skeleton.blocks
         model = Model(str(source), self.module, load_tokenizer(self.source), "")
-        self.rows = encode(model, texts, max_tokens)
-        self.ids = [ids for _, ids in batches(self.rows, batch_tokens)]
+        self.rows = [] if texts is None else encode(model, texts, max_tokens)
+        self.ids = [ids for _, ids in batches(self.rows, batch_tokens)] if self.rows else []
         self.layers: list[dict[str, int]] = [{} for _ in self.blocks.names]
         for name, layer in linear_layers(self.module).items():
             if not matches_any(name, exclude):
                 self.layers[self.blocks.index_of(name)][name] = weight_matrix(layer).shape[1]
 
     def verify(self) -> None:
-        """Refuse a model whose blocks need more than the states of the one before."""
+        """Refuse a model whose blocks need more than the states of the one before.
+
+        Without calibration text no block is given any.
+        """
+        if not self.ids:
+            return
         count = min(2, len(self.blocks))  # the others are like them
         with self.skeleton.in_turn(count):
             if count > 1 and not self.blocks.verify(self.ids[0], count):
@@ -89,7 +94,16 @@ class _Run:
 
     def passes(self, work: Path, start: int = 0
                ) -> Iterator[tuple[int, dict[str, Tensor], Path | None]]:
-        """Yield (block, norms of its layers, states of the next), its dense weights loaded."""
+        """Yield (block, norms of its layers, states of the next), its dense weights loaded.
+
+        Without calibration text nothing runs, and there are neither norms nor states.
+        """
+        if not self.ids:
+            for index in range(start, len(self.blocks)):
+                self.skeleton.load(index)
+                yield index, {}, None
+                self.skeleton.release(index)
+            return
         states = StateFiles(work, [(len(ids), ids.shape[1]) for ids in self.ids])
         for index in range(start, len(self.blocks)):
             self.skeleton.load(index)
@@ -112,7 +126,7 @@ class _Run:
 
 
 @contextmanager
-def _run(source: str | Path, texts: Iterable[Text], max_tokens: int | None,
+def _run(source: str | Path, texts: Iterable[Text] | None, max_tokens: int | None,
          exclude: Sequence[str], batch_tokens: int) -> Iterator[_Run]:
     run = _Run(source, texts, max_tokens, exclude, batch_tokens)
     try:
@@ -122,20 +136,6 @@ def _run(source: str | Path, texts: Iterable[Text], max_tokens: int | None,
         raise DataError(f"{source}: cannot be streamed: {error}") from error
     finally:
         run.skeleton.shards.close()
-
-
-def layer_shapes(source: str | Path) -> dict[str, tuple[int, int]]:
-    """Return [O, K] of every linear layer of a checkpoint, by name, without reading a weight.
-
-    Raises
-    ------
-    DataError
-        As `stream_layers`.
-    """
-    skeleton = Skeleton(source_folder(str(source)))
-    skeleton.shards.close()
-    weights = {name: weight_matrix(layer) for name, layer in linear_layers(skeleton.module).items()}
-    return {name: (weight.shape[0], weight.shape[1]) for name, weight in weights.items()}
 
 
 def stream_layers(source: str | Path, texts: Iterable[Text], *, max_tokens: int | None = None,
@@ -173,7 +173,7 @@ def stream_layers(source: str | Path, texts: Iterable[Text], *, max_tokens: int 
                 yield name, weight_matrix(run.module.get_submodule(name)), norm
 
 
-def stream_prune(source: str | Path, plan: Plan, texts: Iterable[Text], out: str | Path, *,
+def stream_prune(source: str | Path, plan: Plan, texts: Iterable[Text] | None, out: str | Path, *,
                  score: str = "wanda", max_tokens: int | None = None,
                  exclude: Sequence[str] = (), batch_tokens: int = 4096,
                  progress: Callable[[int, int], None] | None = None) -> StreamedModel:
@@ -191,7 +191,8 @@ def stream_prune(source: str | Path, plan: Plan, texts: Iterable[Text], out: str
     plan : Plan
         Every glob must match a layer.
     texts, max_tokens, exclude, batch_tokens
-        As `calibrate` takes them; layers excluded must be dense in the plan.
+        As `calibrate` takes them; layers excluded must be dense in the plan. ``"magnitude"`` uses
+        no text: with None for it, no block is run.
     out : str or Path
         Must be new or empty. Gets a shard for each block and one for everything else, their index,
         the source's configuration and tokenizer, and ``plan.yaml``.
@@ -210,8 +211,10 @@ def stream_prune(source: str | Path, plan: Plan, texts: Iterable[Text], out: str
     """
     if score not in SCORES:
         raise ConfigError(f"score must be one of {', '.join(SCORES)}, not {score!r}")
-    out = Path(out)
-    check_new(out)
+    if texts is None and score != "magnitude":
+        raise ConfigError(f"score {score} needs calibration texts; only magnitude does not")
+    check_new(Path(out))
+    out = real_folder(Path(out))
     with _run(source, texts, max_tokens, exclude, batch_tokens) as run:
         patterns = plan.resolve(linear_layers(run.module))
         uncounted = uncounted_weights(run.module)

@@ -32,7 +32,9 @@ class Variants:
         As `nm_mask` takes them.
     grams : dict of str to Tensor, optional
         `gram_matrices` of the same model: weights that stay are updated by `sparsegpt`, every layer
-        for its inputs in the dense model. Without them they stay as they are, masked by Wanda.
+        for its inputs in the dense model. Without them they stay as they are, masked by ``score``.
+    score : str
+        ``"wanda"`` or ``"magnitude"``.
 
     Attributes
     ----------
@@ -43,13 +45,13 @@ class Variants:
     """
 
     def __init__(self, model: Model, stats: Stats, granularity: str = "free", tile_cols: int = 32,
-                 grams: Mapping[str, Tensor] | None = None):
+                 grams: Mapping[str, Tensor] | None = None, score: str = "wanda"):
         self.model = replace(model, module=copy.deepcopy(model.module))
         self._dense = {name: weight_matrix(layer)
                        for name, layer in linear_layers(model.module).items()}
         self._weights = {name: weight_matrix(layer)
                          for name, layer in linear_layers(self.model.module).items()}
-        self._stats, self._grams = stats, grams
+        self._stats, self._grams, self._score = stats, grams, score
         self._sharing = Plan(NmPattern(1, 1), {}, granularity, tile_cols)
         self._made: dict[tuple[str, NmPattern], Tensor] = {}
         self.patterns = dict.fromkeys(self._dense, NmPattern(1, 1))
@@ -82,7 +84,7 @@ class Variants:
         if key not in self._made:
             known = self._stats.layers.get(name)
             self._made[key] = layer_mask(name, self._dense[name], pattern, self._sharing,
-                                         known.norm if known else None)
+                                         known.norm if known else None, self._score)
         return self._made[key]
 
     def _updated(self, name: str, pattern: NmPattern) -> Tensor:

@@ -15,7 +15,7 @@ from cimforge.spec.errors import ConfigError
 
 __all__ = ["Conversion", "converted_product"]
 
-_CHUNK = 1 << 24  # column sums held at once
+_CHUNK = 1 << 18  # column sums of one bit and plane at once: they stay in the cache
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,24 @@ class Conversion:
         """Rows per pulse."""
         return min(self.rows, self.row_group or self.rows)
 
+    @property
+    def top(self) -> int:
+        """The largest code."""
+        return (1 << (self.bits or lossless_bits(self.pulse, self.cell_bits))) - 1
+
+    @property
+    def half(self) -> int:
+        """What is added before low bits are dropped."""
+        return 1 << self.shift - 1 if self.rounded and self.shift else 0
+
+    def exact(self, rows: int) -> bool:
+        """Tell whether no sum of so many rows loses anything."""
+        return self.shift == 0 and rows * ((1 << self.cell_bits) - 1) <= self.top
+
+    def of(self, inputs: int) -> "Conversion":
+        """Return what a matrix of so many inputs goes through: this, whatever its size."""
+        return self
+
     def pulses(self, inputs: int) -> Iterator[slice]:
         """Yield the inputs of every pulse; a drive ends after ``rows``."""
         for start in range(0, inputs, self.rows):
@@ -67,7 +85,8 @@ class Conversion:
                 yield slice(first, min(first + self.pulse, stop))
 
 
-def converted_product(x: Tensor, weight: Tensor, how: Conversion) -> tuple[Tensor, int]:
+def converted_product(x: Tensor, weight: Tensor, how: Conversion, count: bool = True
+                      ) -> tuple[Tensor, int]:
     """Return ``x @ weight.T`` as converters see it.
 
     Parameters
@@ -76,51 +95,65 @@ def converted_product(x: Tensor, weight: Tensor, how: Conversion) -> tuple[Tenso
     weight : Tensor of int8, shape (..., O, K)
         Leading dimensions, such as blocks, are those of ``x``.
     how : Conversion
+    count : bool
+        Count clamps, which takes half as long again.
 
     Returns
     -------
     product : Tensor of int32, shape (..., T, O)
         Exact where no conversion loses anything.
     clamped : int
-        Conversions that were clamped.
+        Conversions that were clamped; 0 if not counted.
     """
     lead, (tokens, inputs), outputs = x.shape[:-2], x.shape[-2:], weight.shape[-2]
     x, weight = x.reshape(-1, tokens, inputs), weight.reshape(-1, outputs, inputs)
-    step = max(1, _CHUNK // (WORD_BITS * (WORD_BITS // how.cell_bits) * outputs * len(x)))
-    offset = weight.to(torch.int16) + 128
-    total = torch.empty(len(x), tokens, outputs, dtype=torch.int32)
+    step = max(1, _CHUNK // max(1, outputs * len(x)))
+    offset = (weight.to(torch.int16) + 128).mT
+    total = torch.zeros(len(x), tokens, outputs, dtype=torch.int32)
     clamped = 0
-    for first in range(0, tokens, step):
-        part = x[:, first:first + step]
-        sums = torch.zeros(len(x), part.shape[1], outputs, dtype=torch.float64)
-        for rows in how.pulses(inputs):
-            clamped += _pulse(sums, part[..., rows], offset[..., rows], how)
-        correction = 128 * part.sum(-1, dtype=torch.float64, keepdim=True)
-        total[:, first:first + step] = (sums - correction).to(torch.int32)
+    for rows in how.pulses(inputs):
+        pulse = _Pulse(offset[:, rows], how, count)
+        for first in range(0, tokens, step):
+            part = slice(first, first + step)
+            clamped += pulse.add(total[:, part], x[:, part, rows])
+    total -= 128 * x.sum(-1, dtype=torch.int32, keepdim=True)
     return total.reshape(*lead, tokens, outputs), clamped
 
 
-def _pulse(sums: Tensor, x: Tensor, cells: Tensor, how: Conversion) -> int:
-    """Add what a pulse's rows give, ``x`` [B, t, r] and ``cells`` [B, O, r]; count clamps."""
-    batch, tokens, rows = x.shape
-    planes = WORD_BITS // how.cell_bits
-    bit = torch.arange(WORD_BITS)
-    bits = (x.to(torch.int16)[:, None] >> bit[:, None, None]) & 1
-    place = how.cell_bits * torch.arange(planes)
-    cell = (cells[:, None] >> place[:, None, None]) & (1 << how.cell_bits) - 1
-    # Counts of at most 512 * 255 are exact in float32, whose product is the fast one.
-    found = torch.matmul(bits.float().reshape(batch, WORD_BITS * tokens, rows),
-                         cell.float().reshape(batch, planes * cells.shape[1], rows).mT)
-    if how.rounded and how.shift:
-        found += 1 << how.shift - 1
-    code = found.mul_(2.0 ** -how.shift).floor_() if how.shift else found
-    top = float((1 << (how.bits or lossless_bits(how.pulse, how.cell_bits))) - 1)
-    clamped = int((code > top).sum()) if how.bits else 0
-    value = code.clamp_(max=top).reshape(batch, WORD_BITS, tokens, planes, -1)
-    # Over planes first: at most 256 rows of 255 are exact in float32, and so is what follows.
-    kind = torch.float32 if rows <= 256 and how.shift == 0 else torch.float64
-    scale, signs = 2.0 ** (place + how.shift), 2.0 ** bit
-    signs[-1] *= -1  # two's complement: the sign bit's pulse is subtracted
-    byte = torch.einsum("batpo,p->bato", value.to(kind), scale.to(kind))
-    sums += torch.einsum("bato,a->bto", byte, signs.to(kind))
-    return clamped
+class _Pulse:
+    """The cells [B, r, O] that a pulse drives, by plane."""
+
+    def __init__(self, offset: Tensor, how: Conversion, count: bool):
+        self._how, self._offset, self._count = how, offset, count and how.bits > 0
+        mask = (1 << how.cell_bits) - 1
+        # Integer products have a kernel in two dimensions, four times as fast, for signed bytes.
+        self._integer = len(offset) == 1 and mask < 128
+        kind = torch.int8 if self._integer else torch.float32
+        self._planes = [] if how.exact(offset.shape[1]) else [
+            (place, (offset >> place & mask).to(kind).contiguous())
+            for place in range(0, WORD_BITS, how.cell_bits)]
+
+    def add(self, sums: Tensor, x: Tensor) -> int:
+        """Add to int32 [B, t, O] what ``x``, int8 [B, t, r], gives; return how many clamped."""
+        if not self._planes:
+            sums += torch.matmul(x.double(), self._offset.double()).int()
+            return 0
+        how, clamped = self._how, 0
+        for bit in range(WORD_BITS):
+            sign = -1 if bit == WORD_BITS - 1 else 1  # two's complement
+            driven = (x >> bit) & 1
+            for place, cells in self._planes:
+                code = self._counts(driven, cells)
+                if how.shift:
+                    code.add_(how.half).bitwise_right_shift_(how.shift)
+                if self._count:
+                    clamped += int(torch.count_nonzero(code > how.top))
+                code.clamp_(max=how.top)
+                sums.add_(code, alpha=sign << bit + place + how.shift)
+        return clamped
+
+    def _counts(self, driven: Tensor, cells: Tensor) -> Tensor:
+        """Return column sums, int32 [B, t, O]; at most 512 * 255, exact in float32."""
+        if self._integer:
+            return torch._int_mm(driven[0].contiguous(), cells[0])[None]
+        return torch.matmul(driven.float(), cells).int()

@@ -10,6 +10,7 @@ from scipy.sparse import coo_array
 
 from cimforge.spec.errors import ToolError
 from cimforge_sw.analog.options import Fixed, Pooled, Shelf
+from cimforge_sw.solver_output import no_solver_output
 
 __all__ = ["Choice", "Kind", "Program"]
 
@@ -212,9 +213,10 @@ class Program:
         constraints += [LinearConstraint(self._dense(terms)[None], -np.inf, high)
                         for terms, high in limits]
         goal = self._dense(objective)
-        return milp(goal / (np.abs(goal).max() or 1.0), constraints=constraints,
-                    integrality=np.array(self._whole, dtype=int),
-                    bounds=Bounds(0, np.array(self._upper)), options={"mip_rel_gap": 0.0})
+        with no_solver_output():
+            return milp(goal / (np.abs(goal).max() or 1.0), constraints=constraints,
+                        integrality=np.array(self._whole, dtype=int),
+                        bounds=Bounds(0, np.array(self._upper)), options={"mip_rel_gap": 0.0})
 
 
 def _solved(result: Any) -> np.ndarray:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from cimforge.spec.errors import ConfigError, DataError
 from cimforge_sw.analog.converter import Conversion, converted_product
 from cimforge_sw.analog.factors import Matrix
+from cimforge_sw.analog.resolution import Resolution
 from cimforge_sw.integer import int_product, quantize_tensor, requantize_params, symmetric_max
 from cimforge_sw.layers import linear_layers, replace_layer, watch_inputs
 from cimforge_sw.models import Model
@@ -84,14 +85,16 @@ class IntegerMonarch:
         """Return float32 [..., K] as INT8."""
         return quantize_tensor(x, torch.tensor(self.act_scale), _LARGEST)
 
-    def int_product(self, x: Tensor, how: Conversion | None = None) -> Tensor:
+    def int_product(self, x: Tensor, how: Conversion | Resolution | None = None) -> Tensor:
         """Return the accumulators, int32 [T, O], of INT8 [T, K], in torch.
 
         Parameters
         ----------
         x : Tensor of int8, shape (T, K)
-        how : Conversion, optional
-            Converters that both stages go through; exact without.
+        how : Conversion or Resolution, optional
+            Converters that both stages go through; exact without. A pulse drives the rows of one
+            block: a column meets cells of its own block alone, so that no mapping of the blocks
+            changes a sum (but ``row_group`` may).
 
         Raises
         ------
@@ -112,11 +115,12 @@ class IntegerMonarch:
         return second.reshape(len(x), -1)[:, :shape.outputs]
 
 
-def _blocks(x: Tensor, weight: np.ndarray, how: Conversion | None) -> Tensor:
+def _blocks(x: Tensor, weight: np.ndarray, how: Conversion | Resolution | None) -> Tensor:
     """Return int32 [B, T, n] of INT8 [B, T, i] and blocks [B, n, i]."""
     blocks = torch.from_numpy(weight)
     if how is not None:
-        return converted_product(x.contiguous(), blocks, how)[0]
+        how = how.of(weight.shape[2])
+        return converted_product(x.contiguous(), blocks, how, count=False)[0]
     return torch.stack([int_product(a, b) for a, b in zip(x, blocks, strict=True)])
 
 
@@ -182,7 +186,8 @@ def _integers(factor: Tensor) -> tuple[np.ndarray, np.float32]:
 class _IntegerLayer(nn.Module):
     """In the place of a `MonarchLinear`: its parts in integers, scaled in float32."""
 
-    def __init__(self, parts: list[IntegerMonarch], bias: Tensor | None, how: Conversion | None):
+    def __init__(self, parts: list[IntegerMonarch], bias: Tensor | None,
+                 how: Conversion | Resolution | None):
         super().__init__()
         self.parts, self.how, self.bias = parts, how, bias
 
@@ -212,7 +217,7 @@ class IntegerMonarchModel:
     model: Model
     layers: dict[str, list[IntegerMonarch]]
 
-    def as_model(self, how: Conversion | None = None) -> Model:
+    def as_model(self, how: Conversion | Resolution | None = None) -> Model:
         """Return a copy whose Monarch layers run on integers, through converters if given."""
         module = copy.deepcopy(self.model.module)
         for name, parts in self.layers.items():

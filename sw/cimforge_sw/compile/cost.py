@@ -8,23 +8,29 @@ import numpy as np
 from cimforge.spec.config import DcimConfig
 from cimforge.spec.pattern import NmPattern
 from cimforge_sw.compile.estimate import layer_cycles
+from cimforge_sw.compile.patterns import runnable_patterns
+from cimforge_sw.compile.tiling import Tiling
 
 __all__ = ["pattern_cycles", "plan_cycles"]
 
 
-def _most_in_block(pattern: NmPattern, block: int) -> int:
+def _most_in_block(pattern: NmPattern, block: int, inputs: int) -> int:
     """Return the most weights that N:M can keep in any aligned block of ``block`` inputs."""
     def most(start: int) -> int:
-        edges = range(start - start % pattern.m, start + block, pattern.m)
-        return sum(min(pattern.n, min(edge + pattern.m, start + block) - max(edge, start))
+        end = min(start + block, inputs)
+        edges = range(start - start % pattern.m, end, pattern.m)
+        return sum(min(pattern.n, min(edge + pattern.m, end) - max(edge, start))
                    for edge in edges)
-    return max(most(start) for start in range(0, block * pattern.m, block))
+    return max(most(start) for start in range(0, min(inputs, block * pattern.m), block))
 
 
 @lru_cache(maxsize=4096)
 def pattern_cycles(config: DcimConfig, outputs: int, inputs: int, pattern: NmPattern,
                    tokens: int) -> float:
-    """Return the cycles of a layer in the best grouping; infinite where no mode runs the pattern.
+    """Return the cycles that the compiler will need for a layer in the best grouping.
+
+    Infinite where the pattern does not fit the activation buffer, or the inputs exceed ``max_k``.
+    Weights that become zero when they are quantized can make the layer faster than this.
 
     Parameters
     ----------
@@ -32,22 +38,18 @@ def pattern_cycles(config: DcimConfig, outputs: int, inputs: int, pattern: NmPat
     outputs, inputs, tokens : int
         O, K and T.
     pattern : NmPattern
-        On ``line`` hardware it becomes the N:max_m that holds it; ``pair`` needs it as a mode, its
-        positions shared as the hardware shares them.
+        On ``line`` hardware it runs as the N:max_m that holds it, or in several passes of the
+        densest there is; on ``pair`` as it is, or as the fastest mode that holds it, its positions
+        shared as the hardware shares them.
     """
-    if config.select == "pair":
-        wanted = (pattern.n, pattern.m) if pattern.m > 1 else (config.max_m, config.max_m)
-        modes = [mode for mode in config.modes if (mode.n, mode.m) == wanted]
-        if pattern.m == 1 and not modes:  # dense: the densest there is
-            densest = max(config.modes, key=lambda mode: mode.n / mode.m)
-            modes = [mode for mode in config.modes if (mode.n, mode.m) == (densest.n, densest.m)
-                     and densest.n == densest.m]
-    else:
-        held = _most_in_block(pattern, config.max_m)
-        enough = sorted({mode.n for mode in config.modes if mode.n >= held})
-        modes = [mode for mode in config.modes if enough and mode.n == enough[0]]
-    return min((layer_cycles(config, outputs, inputs, mode.n, tokens, mode.group, m=mode.m)
-                for mode in modes), default=float("inf"))
+    most = {m: _most_in_block(pattern, m, inputs) for m in {mode.m for mode in config.modes}}
+    choices = runnable_patterns(config, most, pattern)
+    tilings = [Tiling(config, mode, outputs, inputs, choices[NmPattern(mode.n, mode.m)])
+               for mode in config.modes if NmPattern(mode.n, mode.m) in choices]
+    return min((layer_cycles(config, outputs, inputs, tiling.mode.n, tokens, tiling.mode.group,
+                             m=tiling.mode.m, passes=tiling.passes)
+                for tiling in tilings if tiling.fits and inputs <= config.max_k),
+               default=float("inf"))
 
 
 def plan_cycles(config: DcimConfig, shapes: Iterable[tuple[int, int]],

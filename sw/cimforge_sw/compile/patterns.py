@@ -1,12 +1,15 @@
 """Which modes of the macro can run a layer: the gate before placement."""
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from cimforge.spec.config import DcimConfig
 from cimforge.spec.errors import ConfigError, DataError
 from cimforge.spec.pattern import NmPattern, group_counts
 
-__all__ = ["check_pattern", "check_weight", "legal_patterns", "wanted_patterns"]
+__all__ = ["check_pattern", "check_weight", "legal_patterns", "most_per_block",
+           "runnable_patterns", "wanted_patterns"]
 
 
 def check_weight(config: DcimConfig, name: str, weight: np.ndarray, tokens: object):
@@ -59,24 +62,52 @@ def legal_patterns(config: DcimConfig, group: int | None) -> list[NmPattern]:
     return sorted(found, key=lambda p: (p.density, p.m))
 
 
-def _passes(config: DcimConfig, weight: np.ndarray,
-            patterns: list[NmPattern]) -> dict[NmPattern, int]:
-    """Return the passes, at least 1, that run the weights in each pattern."""
+def most_per_block(config: DcimConfig, weight: np.ndarray) -> dict[int, int]:
+    """Return, by M of the modes, the most nonzeros in any aligned block of M inputs.
+
+    Columns that share their index count together.
+    """
     share = config.index_share
     used = np.zeros((-(-len(weight) // share) * share, weight.shape[1]), dtype=np.int8)
     used[:len(weight)] = weight != 0
     used = used.reshape(-1, share, weight.shape[1]).max(axis=1)
-    most = {m: int(group_counts(used, m).max()) for m in {p.m for p in patterns}}
-    return {p: max(1, -(-most[p.m] // p.n)) for p in patterns}
+    return {m: int(group_counts(used, m).max()) for m in {mode.m for mode in config.modes}}
+
+
+def runnable_patterns(config: DcimConfig, most: Mapping[int, int], pattern: NmPattern | None,
+                      group: int | None = None) -> dict[NmPattern, int]:
+    """Return the patterns that the compiler chooses from, and the passes each needs.
+
+    ``line``: the sparsest N that all groups of ``max_m`` inputs keep to, or the densest there is
+    with several passes. ``pair``: the layer's own pattern where the macro has it, otherwise all
+    that the weights keep to. The cost model of selection asks here, too, so that both agree.
+
+    Parameters
+    ----------
+    config : DcimConfig
+    most : mapping of int to int
+        `most_per_block`.
+    pattern : NmPattern or None
+        The layer's own; without it, ``pair`` has all that the weights keep to.
+    group : int, optional
+        G, or any.
+    """
+    legal = legal_patterns(config, group)
+    if config.select == "pair" and pattern in legal:
+        return {pattern: 1}
+    passes = {p: max(1, -(-most[p.m] // p.n)) for p in legal}
+    single = {choice: 1 for choice, count in passes.items() if count == 1}
+    if config.select == "pair":
+        return single
+    return dict([next(iter(single.items()), (legal[-1], passes[legal[-1]]))])
 
 
 def wanted_patterns(config: DcimConfig, name: str, weight: np.ndarray, pattern: NmPattern,
                     group: int | None, mode: NmPattern | str | None) -> dict[NmPattern, int]:
     """Return the patterns to choose from, and the passes each needs.
 
-    ``line``: the sparsest N that all groups of ``max_m`` inputs keep to, or the densest there is
-    with several passes. ``pair``: the layer's own pattern where the macro has it, otherwise
-    (or with ``mode="fastest"``) all that the weights keep to.
+    `runnable_patterns`, unless ``mode`` names one; with ``"fastest"``, ``pair`` tries others than
+    the layer's own, too.
 
     Raises
     ------
@@ -87,18 +118,13 @@ def wanted_patterns(config: DcimConfig, name: str, weight: np.ndarray, pattern: 
         raise ConfigError(f"{name}: group must be one of "
                           f"{', '.join(map(str, config.groups))}, not {group!r}")
     legal = legal_patterns(config, group)
+    most = most_per_block(config, weight)
     if mode not in (None, "fastest"):
         wanted = mode if isinstance(mode, NmPattern) else NmPattern.parse(str(mode))
         if wanted not in legal:
             raise ConfigError(f"{name}: mode must be one of {', '.join(map(str, legal))}, "
                               f"not {wanted}")
-        return _passes(config, weight, [wanted])
+        return {wanted: max(1, -(-most[wanted.m] // wanted.n))}
     if not legal:
         raise ConfigError(f"{name}: the configuration has no mode with group = {group}")
-    if config.select == "pair" and mode is None and pattern in legal:
-        return {pattern: 1}
-    passes = _passes(config, weight, legal)
-    single = {choice: 1 for choice, count in passes.items() if count == 1}
-    if config.select == "pair":
-        return single
-    return dict([next(iter(single.items()), (legal[-1], passes[legal[-1]]))])
+    return runnable_patterns(config, most, None if mode == "fastest" else pattern, group)

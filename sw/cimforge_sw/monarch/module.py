@@ -81,6 +81,10 @@ class MonarchLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return [..., O] of [..., K]."""
+        if torch.is_grad_enabled() and self.right[0].requires_grad:
+            # Training has thousands of vectors per matrix: one large product is twice as fast
+            # forth and back as small ones and their copies (measured at 192 x 512, 4096 vectors).
+            return nn.functional.linear(x, self.dense(), self.bias)
         out = torch.cat([part.apply(x) for part in self.parts], -1)
         return out if self.bias is None else out + self.bias
 

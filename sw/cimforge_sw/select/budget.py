@@ -14,7 +14,7 @@ from cimforge.spec.pattern import NmPattern
 from cimforge_sw.plan import Plan
 from cimforge_sw.select.knapsack import Limit, choose
 
-__all__ = ["DENSE", "Budget", "Selection", "is_number", "kept_weights", "listed"]
+__all__ = ["DENSE", "Budget", "Selection", "check_target", "is_number", "kept_weights", "listed"]
 
 DENSE = NmPattern(1, 1)
 
@@ -22,6 +22,12 @@ DENSE = NmPattern(1, 1)
 def is_number(value: object) -> bool:
     """Tell whether a caller gave a real number, and no text or truth value."""
     return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def check_target(target: float) -> None:
+    """Refuse a sparsity target that is no share with a ConfigError."""
+    if not is_number(target) or not 0 <= target < 1:
+        raise ConfigError(f"the sparsity target must be a number in 0 .. 1, not {target!r}")
 
 
 def kept_weights(outputs: int, inputs: int, pattern: NmPattern) -> int:
@@ -97,9 +103,7 @@ class Budget:
     slack: float = 1e-3
 
     def __post_init__(self):
-        if not is_number(self.target) or not 0 <= self.target < 1:
-            raise ConfigError(f"the sparsity target must be a number in 0 .. 1, not "
-                              f"{self.target!r}")
+        check_target(self.target)
         if not self.candidates or len(set(self.candidates)) < len(self.candidates):
             raise ConfigError("expected different candidate patterns, not "
                               f"{', '.join(map(str, self.candidates)) or 'none'}")

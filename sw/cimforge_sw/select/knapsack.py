@@ -8,6 +8,7 @@ from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.sparse import csr_array, kron
 
 from cimforge.spec.errors import DataError, ToolError
+from cimforge_sw.solver_output import no_solver_output
 
 __all__ = ["Limit", "choose"]
 
@@ -66,9 +67,11 @@ def choose(cost: np.ndarray, limits: Sequence[Limit] = ()) -> np.ndarray | None:
         constraints.append(LinearConstraint(np.where(allowed, limit.use, 0).reshape(1, -1) / size,
                                             limit.low / size, limit.high / size))
     span = np.abs(cost[allowed]).max() or 1.0
-    result = milp(np.where(allowed, cost, 0).ravel() / span, constraints=constraints,
-                  integrality=np.ones(cost.size), bounds=Bounds(0, allowed.ravel().astype(float)),
-                  options={"mip_rel_gap": 0.0})
+    with no_solver_output():
+        result = milp(np.where(allowed, cost, 0).ravel() / span, constraints=constraints,
+                      integrality=np.ones(cost.size),
+                      bounds=Bounds(0, allowed.ravel().astype(float)),
+                      options={"mip_rel_gap": 0.0})
     if result.status == 2:
         return None
     if result.status != 0:

@@ -19,19 +19,18 @@ from cimforge_sw.layers import linear_layers, weight_matrix
 from cimforge_sw.models import Model
 from cimforge_sw.objective import Objective
 from cimforge_sw.outliers import OutlierStats, outlier_stats
-from cimforge_sw.select.budget import Budget, Selection, is_number
-from cimforge_sw.select.flow import MODES, PUBLISHED_CANDIDATES, flow, line_candidates
+from cimforge_sw.select.budget import Budget, Selection
+from cimforge_sw.select.flow import PUBLISHED_CANDIDATES, flow, line_candidates
 from cimforge_sw.select.flow_x import flow_x
 from cimforge_sw.select.journal import Journal
 from cimforge_sw.select.knapsack import Limit
 from cimforge_sw.select.owl import check_one_m, owl
+from cimforge_sw.select.request import check_request, check_score
 from cimforge_sw.select.uniform import uniform_mixes
 from cimforge_sw.tokens import Text
 from cimforge_sw.variants import Variants
 
-__all__ = ["METHODS", "Selector"]
-
-METHODS = ("uniform", "owl", "flow", "flow-x")
+__all__ = ["Selector"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,10 +56,16 @@ class Selector:
         Vectors per run of a layer, which cycles are counted for.
     grams : dict of str to Tensor, optional
         `gram_matrices` of the model: plans are scored with the weights that SparseGPT updates
-        (`prune_with_update`), not with Wanda's masks.
+        (`prune_with_update`), not with masks alone.
+    score : str
+        What masks keep, ``"wanda"`` or ``"magnitude"``; OWL and FLOW count Wanda's outliers anyway.
+    known : sequence of OutlierStats or None, optional
+        Of every layer, where they were counted elsewhere; None for layers that stay dense.
 
     Raises
     ------
+    ConfigError
+        Another score, or Gram matrices with a score other than Wanda's.
     DataError
         A glob of ``exclude`` that matches no layer.
     """
@@ -73,8 +78,11 @@ class Selector:
     exclude: Sequence[str] = ()
     tokens: int = 16
     grams: Mapping[str, Tensor] | None = None
+    score: str = "wanda"
+    known: Sequence[OutlierStats | None] | None = None
 
     def __post_init__(self):
+        check_score(self.score, self.grams is not None)
         for glob in self.exclude:
             if not any(matches_any(name, [glob]) for name in self.shapes):
                 raise DataError(f"{glob!r} matches none of {len(self.shapes)} layers")
@@ -114,6 +122,8 @@ class Selector:
     @cached_property
     def outliers(self) -> list[OutlierStats | None]:
         """O and D of every layer; None for those that stay dense."""
+        if self.known is not None:
+            return list(self.known)
         found: list[OutlierStats | None] = []
         for name, layer in linear_layers(self.model.module).items():
             if name in self.dense:
@@ -130,7 +140,8 @@ class Selector:
     @cached_property
     def variants(self) -> Variants:
         """The working copy on which plans are tried."""
-        return Variants(self.model, self.stats, *self.sharing, grams=self.grams)
+        return Variants(self.model, self.stats, *self.sharing, grams=self.grams,
+                        score=self.score)
 
     @cached_property
     def objective(self) -> Objective:
@@ -147,12 +158,7 @@ class Selector:
 
         Parameters and errors are those of `select`.
         """
-        if method not in METHODS:
-            raise ConfigError(f"method must be one of {', '.join(METHODS)}, not {method!r}")
-        if mode not in MODES:
-            raise ConfigError(f"mode must be one of {', '.join(MODES)}, not {mode!r}")
-        if max_cycles is not None:
-            self._check_cycles(method, max_cycles)
+        check_request(method, sparsity, mode, max_cycles)
         budget = self.budget(sparsity)
         if method == "owl":
             check_one_m(budget)
@@ -161,14 +167,6 @@ class Selector:
         if method == "flow-x":
             self._even(budget, self._limits(budget, max_cycles))
         return budget
-
-    def _check_cycles(self, method: str, max_cycles: float) -> None:
-        if method != "flow-x":
-            raise ConfigError(f"only flow-x takes a limit on cycles, not {method}")
-        if self.config is None:
-            raise ConfigError("a limit on cycles needs a hardware configuration")
-        if not is_number(max_cycles) or not max_cycles > 0:
-            raise ConfigError(f"max_cycles must be a positive number, not {max_cycles!r}")
 
     def loss(self, selection: Selection) -> float:
         """Return a plan's loss on the calibration text."""
@@ -199,9 +197,11 @@ class Selector:
         Raises
         ------
         ConfigError
-            Unknown method or mode, a target that is no share, a limit on cycles without hardware.
+            Unknown method or mode, a mode for another method than FLOW, a target that is no share,
+            a limit on cycles for another than FLOW-X or without hardware.
         DataError
-            A target out of reach, or foreign statistics, texts or journal.
+            A target out of reach, alone or within the limit on cycles; or foreign statistics, texts
+            or journal.
         """
         budget = self.check(method, sparsity, mode=mode, max_cycles=max_cycles)
         if method == "flow-x":
@@ -213,10 +213,13 @@ class Selector:
             chosen = owl(budget, self._statistic("presence"))
         else:
             chosen = flow(budget, self._statistic("presence"), self._statistic("locality"), mode)
-        return self._shared(chosen)
+        return self.shared(chosen)
 
     def cycles(self, selection: Selection) -> float:
-        """Return the cycles that a plan's layers take on the hardware, ``tokens`` vectors each."""
+        """Return the cycles that a plan's layers take on the hardware, ``tokens`` vectors each.
+
+        Infinite where one of them does not fit it.
+        """
         if self.config is None:
             raise ConfigError("cycles need a hardware configuration")
         patterns = selection.plan.resolve(self.shapes)
@@ -227,11 +230,23 @@ class Selector:
         return np.array([np.nan if entry is None else getattr(entry, name)
                          for entry in self.outliers])
 
-    def _shared(self, selection: Selection) -> Selection:
+    def shared(self, selection: Selection) -> Selection:
         """Return the selection with the masks' granularity in its plan."""
         granularity, tile_cols = self.sharing
         plan = replace(selection.plan, granularity=granularity, tile_cols=tile_cols)
         return replace(selection, plan=plan)
+
+    def _limits(self, budget: Budget, max_cycles: float | None) -> list[Limit]:
+        if max_cycles is None:
+            return []
+        if self.config is None:
+            raise ConfigError("a limit on cycles needs a hardware configuration")
+        use = plan_cycles(self.config, self.shapes.values(), budget.candidates, self.tokens)
+        for name, cycles in zip(self.shapes, use, strict=True):
+            if not np.isfinite(cycles).any():
+                raise DataError(f"{name}: no pattern of it fits the hardware, so its cycles cannot "
+                                "be limited")
+        return [Limit(use, high=max_cycles)]
 
     def _flow_x(self, budget: Budget, max_cycles: float | None, journal: Path | None,
                 progress: Callable[[int, int], None] | None) -> Selection:
@@ -239,17 +254,12 @@ class Selector:
         starts = self._starts(budget, limits)
         about = repr((self.model.digest, list(self.texts), budget.candidates, budget.target,
                       budget.exclude, self.sharing, max_cycles, self.grams is not None,
-                      [float(entry.norm.double().sum()) for entry in self.stats.layers.values()]))
+                      [float(entry.norm.double().sum()) for entry in self.stats.layers.values()],
+                      *([self.score] if self.score != "wanda" else [])))
         book = Journal(journal, about)
         made = flow_x(budget, self.variants, self.objective, starts, limits=limits, journal=book,
                       progress=progress)
-        return self._shared(made)
-
-    def _limits(self, budget: Budget, max_cycles: float | None) -> list[Limit]:
-        if max_cycles is None or self.config is None:
-            return []
-        use = plan_cycles(self.config, self.shapes.values(), budget.candidates, self.tokens)
-        return [Limit(use, high=max_cycles)]
+        return self.shared(made)
 
     def _even(self, budget: Budget, limits: Sequence[Limit]) -> Selection:
         """Return the plan of even density within the limits."""
@@ -271,4 +281,3 @@ class Selector:
             if len({p.m for p in budget.candidates if p.m > 1}) == 1:
                 starts.append(owl(budget, presence))
         return starts
-

@@ -30,7 +30,8 @@ def uniform_mixes(budget: Budget) -> list[Selection]:
     list of Selection
         A single plan where one level prunes exactly the target. Otherwise the first layers, the
         last ones, or layers spread over the model get the sparser of the two adjacent levels, until
-        the target is met. Which is best, a score on calibration text says.
+        the target is met; the excess may be a layer's worth, beyond the budget's slack. Which is
+        best, a score on calibration text says.
 
     Raises
     ------

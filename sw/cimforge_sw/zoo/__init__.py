@@ -1,9 +1,11 @@
 """A model zoo of our own: small, useful language models of Python source, and their text."""
 
+import json
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
-__all__ = ["zoo_folder", "zoo_names"]
+__all__ = ["training_record", "zoo_folder", "zoo_names"]
 
 
 def _root() -> Path:
@@ -18,3 +20,8 @@ def zoo_names() -> list[str]:
 def zoo_folder(name: str) -> Path:
     """Return the checkpoint folder of one of `zoo_names`."""
     return _root() / name
+
+
+def training_record(name: str) -> dict[str, Any]:
+    """Return how one of `zoo_names` was made, and what it scores on which text."""
+    return json.loads((zoo_folder(name) / "training.json").read_text(encoding="utf-8"))

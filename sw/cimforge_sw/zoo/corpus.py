@@ -4,10 +4,13 @@ import gzip
 import hashlib
 import lzma
 import sysconfig
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from cimforge.spec.errors import DataError
+from cimforge_sw.zoo.duplicates import repeated
 
 __all__ = ["Corpus", "compressed_bits_per_byte", "load_corpus"]
 
@@ -29,6 +32,8 @@ class Corpus:
         SHA-256 over names and contents, 64 hex digits: scores are comparable where it is equal.
     python : str
         Version the sources belong to.
+    test_names : tuple of str
+        Of the test files, relative to the library's folder.
     """
 
     train: tuple[str, ...]
@@ -36,6 +41,28 @@ class Corpus:
     test: tuple[str, ...]
     digest: str
     python: str
+    test_names: tuple[str, ...]
+
+    @cached_property
+    def repeated(self) -> tuple[str, ...]:
+        """Names of test files that repeat training files, see `repeated`."""
+        return tuple(repeated(dict(zip(self.test_names, self.test, strict=True)), self.train))
+
+    @property
+    def unseen(self) -> dict[str, str]:
+        """The other test files by name, whole: what scores are quoted on.
+
+        Raises
+        ------
+        DataError
+            There are none.
+        """
+        found = {name: text for name, text in zip(self.test_names, self.test, strict=True)
+                 if name not in self.repeated}
+        if not found:
+            raise DataError(f"each of {len(self.test)} held-out files repeats training files; "
+                            "expected at least one to score a model on")
+        return found
 
 
 def _part(name: str) -> str:
@@ -53,7 +80,7 @@ def load_corpus(folder: Path | None = None) -> Corpus:
         A folder in which one of the three parts would be empty.
     """
     root = folder or Path(sysconfig.get_paths()["stdlib"])
-    parts: dict[str, list[str]] = {"train": [], "validation": [], "test": []}
+    parts: dict[str, dict[str, str]] = {"train": {}, "validation": {}, "test": {}}
     digest = hashlib.sha256()
     for path in sorted(root.rglob("*.py"), key=lambda path: path.relative_to(root).as_posix()):
         name = path.relative_to(root).as_posix()
@@ -63,16 +90,17 @@ def load_corpus(folder: Path | None = None) -> Corpus:
         digest.update(f"{name}\n{len(content)}\n".encode() + content)
         text = content.decode("utf-8", errors="replace")
         if text.strip():
-            parts[_part(name)].append(text)
+            parts[_part(name)][name] = text
     empty = [name for name, texts in parts.items() if not texts]
     if empty:
         raise DataError(f"{root}: expected the sources of a Python standard library, found no "
                         f"file for {' and '.join(empty)}")
-    return Corpus(tuple(parts["train"]), tuple(parts["validation"]), tuple(parts["test"]),
-                  digest.hexdigest(), sysconfig.get_python_version())
+    train, validation, test = (tuple(parts[name].values()) for name in parts)
+    return Corpus(train, validation, test, digest.hexdigest(), sysconfig.get_python_version(),
+                  tuple(parts["test"]))
 
 
-def compressed_bits_per_byte(texts: tuple[str, ...]) -> dict[str, float]:
+def compressed_bits_per_byte(texts: Sequence[str]) -> dict[str, float]:
     """Return what gzip -9 and xz -9e need per byte of all texts in one: what a model must beat."""
     data = "".join(texts).encode()
     sizes = {"gzip": gzip.compress(data, 9),

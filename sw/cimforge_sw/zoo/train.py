@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -15,9 +16,19 @@ from transformers import PreTrainedTokenizerFast
 
 from cimforge.spec.errors import ConfigError, DataError
 from cimforge.spec.files import check_writable, write_atomic
-from cimforge_sw.zoo.corpus import Corpus, compressed_bits_per_byte, load_corpus
-from cimforge_sw.zoo.recipes import CONTEXT, END_OF_FILE, RECIPES, VOCABULARY, Recipe
+from cimforge_sw.models import load_model
+from cimforge_sw.zoo.corpus import Corpus, load_corpus
+from cimforge_sw.zoo.fine_tune import FineTune
+from cimforge_sw.zoo.recipes import (
+    CONTEXT,
+    END_OF_FILE,
+    RECIPES,
+    VOCABULARY,
+    MonarchRecipe,
+    Recipe,
+)
 from cimforge_sw.zoo.scan import trainable_scan
+from cimforge_sw.zoo.scores import held_out_scores, quoted_score
 from cimforge_sw.zoo.state import TrainingState
 
 __all__ = ["train"]
@@ -41,6 +52,7 @@ def _tokenizer(corpus: Corpus) -> PreTrainedTokenizerFast:
 
 def _stream(tokenizer: PreTrainedTokenizerFast, texts: tuple[str, ...]) -> Tensor:
     """Return all files as one run of token ids [T], an end mark before each."""
+    tokenizer.backend_tokenizer.no_truncation()  # whoever cut texts last left that on
     rows = tokenizer.backend_tokenizer.encode_batch(list(texts), add_special_tokens=False)
     return torch.cat([torch.tensor([tokenizer.eos_token_id, *row.ids]) for row in rows])
 
@@ -69,8 +81,9 @@ def _loss(module: nn.Module, rows: Tensor) -> Tensor:
     return nn.functional.cross_entropy(logits.flatten(0, 1), rows[:, 1:].flatten())
 
 
-def _optimizer(module: nn.Module, recipe: Recipe) -> tuple[torch.optim.Optimizer, list[Tensor]]:
-    """Return AdamW; vectors, and the decay rates of a state space, are not decayed."""
+def _optimizer(module: nn.Module, recipe: Recipe | MonarchRecipe) -> tuple[
+        torch.optim.Optimizer, list[Tensor]]:
+    """Return AdamW; vectors, factors, and the decay rates of a state space, are not decayed."""
     named = dict(module.named_parameters())
     matrices = [p for name, p in named.items() if p.ndim == 2 and "A_log" not in name]
     others = [p for name, p in named.items() if p.ndim != 2 or "A_log" in name]
@@ -79,7 +92,7 @@ def _optimizer(module: nn.Module, recipe: Recipe) -> tuple[torch.optim.Optimizer
     return torch.optim.AdamW(groups, lr=recipe.rate, betas=(0.9, 0.95)), matrices + others
 
 
-def _rate(step: int, recipe: Recipe) -> float:
+def _rate(step: int, recipe: Recipe | MonarchRecipe) -> float:
     warm = recipe.steps // 20
     if step < warm:
         return recipe.rate * (step + 1) / warm
@@ -87,9 +100,11 @@ def _rate(step: int, recipe: Recipe) -> float:
     return recipe.rate * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * done)))
 
 
-def _about(recipe: Recipe, corpus: Corpus) -> dict:
+def _about(recipe: Recipe | MonarchRecipe, corpus: Corpus) -> dict:
     """Return all that a run depends on."""
-    return {"config": recipe.config.to_dict(), "steps": recipe.steps, "batch": recipe.batch,
+    start = ({"start": recipe.start, "rule": recipe.rule, "spans": recipe.spans}
+             if isinstance(recipe, MonarchRecipe) else {"config": recipe.config.to_dict()})
+    return {**start, "steps": recipe.steps, "batch": recipe.batch,
             "rate": recipe.rate, "decay": recipe.decay, "context": CONTEXT,
             "vocabulary": VOCABULARY, "seed": _SEED, "corpus": corpus.digest}
 
@@ -128,36 +143,52 @@ def train(name: str, out: Path, progress: Callable[[int, int], None] | None = No
     state = TrainingState(out, _about(recipe, corpus))
     out.mkdir(parents=True, exist_ok=True)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    tokenizer = _tokenizer(corpus)
     torch.manual_seed(_SEED)
-    module = recipe.build().to(device).train()
+    start = FineTune(recipe) if isinstance(recipe, MonarchRecipe) else _Fresh(recipe, corpus)
+    module = start.module.to(device).train()
     optimizer, parameters = _optimizer(module, recipe)
     record = state.load(parameters, optimizer) or {"step": 0, "seconds": 0.0, "curve": []}
-    stream = _stream(tokenizer, corpus.train)
-    validation = _stream(tokenizer, corpus.validation)
-    scan = trainable_scan() if device.type == "cpu" else nullcontext()
-    with scan:
+    stream, validation = (_stream(start.tokenizer, texts) for texts in (
+        corpus.train, corpus.validation))
+    with trainable_scan() if device.type == "cpu" else nullcontext():
+        if isinstance(start, FineTune) and record["step"] == 0:
+            record["before"] = start.before(lambda model: quoted_score(model, corpus))
+            module.train()
         _run(recipe, module, optimizer, parameters, stream, validation, corpus, state, record,
              device, progress)
-        scores = {part: _bits_per_byte(module, _stream(tokenizer, texts), texts, device)
-                  for part, texts in (("validation", corpus.validation), ("test", corpus.test))}
+        score = _bits_per_byte(module, validation, corpus.validation, device)
+    start.save(module.half(), out)
+    held_out = held_out_scores(load_model(out), corpus)  # of the very files that are used later
     record |= {
         "model": name, "parameters": sum(p.numel() for p in module.parameters()),
-        "bits_per_byte": scores | compressed_bits_per_byte(corpus.test),
+        "bits_per_byte": {"validation": score} | {
+            key: held_out.pop(key) for key in ("test", "gzip", "xz")},
+        "held_out": held_out,
         "corpus": {"python": corpus.python, "digest": corpus.digest},
         "tokens": recipe.steps * recipe.batch * CONTEXT, "device": device.type,
         "threads": torch.get_num_threads(), "processor": platform.machine(),
         "recipe": {"steps": recipe.steps, "batch": recipe.batch, "context": CONTEXT,
-                   "rate": recipe.rate, "decay": recipe.decay, "seed": _SEED}}
-    module.half().save_pretrained(out)
-    (out / "model.safetensors").chmod(0o644)  # safetensors writes for its owner only
-    tokenizer.save_pretrained(out)
+                   "rate": recipe.rate, "decay": recipe.decay, "seed": _SEED}} | start.about
     write_atomic(out / "training.json", (json.dumps(record, indent=2) + "\n").encode())
     state.path.unlink(missing_ok=True)
     return record
 
 
-def _run(recipe: Recipe, module: nn.Module, optimizer: torch.optim.Optimizer,
+class _Fresh:
+    """A model with random weights, and a tokenizer of the training files."""
+
+    def __init__(self, recipe: Recipe, corpus: Corpus):
+        self.module, self.tokenizer = recipe.build(), _tokenizer(corpus)
+        self.about: dict[str, Any] = {}
+
+    def save(self, module: nn.Module, folder: Path) -> None:
+        """Write the trained module as a checkpoint of ``transformers``."""
+        module.save_pretrained(folder)
+        (folder / "model.safetensors").chmod(0o644)  # safetensors writes for its owner only
+        self.tokenizer.save_pretrained(folder)
+
+
+def _run(recipe: Recipe | MonarchRecipe, module: nn.Module, optimizer: torch.optim.Optimizer,
          parameters: list[Tensor], stream: Tensor, validation: Tensor, corpus: Corpus,
          state: TrainingState, record: dict, device: torch.device,
          progress: Callable[[int, int], None] | None) -> None:
