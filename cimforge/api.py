@@ -38,6 +38,7 @@ from cimforge.analog_api import (
     simulate_analog,
 )
 from cimforge.arguments import check_run, checked
+from cimforge.model_api import LayerRun, ModelSimulation, simulate_model
 from cimforge.spec.analog.config import AnalogConfig
 from cimforge.spec.config import DcimConfig
 from cimforge.spec.errors import ConfigError, DataError
@@ -69,14 +70,14 @@ if TYPE_CHECKING:
     from cimforge_verif.vectors import VectorSet
 
 __all__ = [
-    "AnalogSimulation", "MonarchPlan", "Plan", "Precision", "SimulationResult", "analog_vectors",
-    "bits_per_byte", "calibrate", "capture_inputs", "compile", "cosine_to", "d2s",
-    "d2s_with_recovery", "deploy", "estimate", "flow", "flow_x", "load_analog_config",
-    "load_analog_vectors", "load_config", "load_model", "load_monarch", "load_packed",
-    "load_program", "load_vectors", "monarch_cost", "prune", "prune_with_update", "quantize",
-    "quantize_monarch", "retarget", "save_monarch", "save_packed", "save_program", "save_pruned",
-    "shared_inputs", "simulate", "simulate_analog", "simulate_many", "stream_prune",
-    "stream_select", "vectors", "verilog",
+    "AnalogSimulation", "LayerRun", "ModelSimulation", "MonarchPlan", "Plan", "Precision",
+    "SimulationResult", "analog_vectors", "bits_per_byte", "calibrate", "capture_inputs",
+    "compile", "cosine_to", "d2s", "d2s_with_recovery", "deploy", "estimate", "flow", "flow_x",
+    "load_analog_config", "load_analog_vectors", "load_config", "load_model", "load_monarch",
+    "load_packed", "load_program", "load_vectors", "monarch_cost", "prune", "prune_with_update",
+    "quantize", "quantize_monarch", "retarget", "save_monarch", "save_packed", "save_program",
+    "save_pruned", "shared_inputs", "simulate", "simulate_analog", "simulate_many",
+    "simulate_model", "stream_prune", "stream_select", "vectors", "verilog",
 ]
 
 # name -> module of the software side that has it; imported when first asked for.

@@ -13,7 +13,7 @@ from cimforge.arguments import check_run
 from cimforge.report.progress import over_names
 from cimforge.result_store import ResultStore
 from cimforge.spec.config import DcimConfig
-from cimforge.spec.errors import ConfigError
+from cimforge.spec.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from cimforge_sw.models import Model
@@ -112,6 +112,9 @@ def simulate_model(quantized: "QuantizedModel", config: DcimConfig, run: "Callab
     from cimforge_sw.recording import Recording
 
     check_run(backend, stalls, seed)
+    if not hasattr(quantized, "layers") or not hasattr(quantized, "pruned"):
+        raise DataError("simulate_model: quantized must be a QuantizedModel (from cf.quantize), "
+                        f"not a {type(quantized).__name__}")
     if tokens < 1:
         raise ConfigError(f"tokens must be at least 1, not {tokens}")
     recording = Recording(quantized)

@@ -38,7 +38,8 @@ class ResultStore:
              ) -> tuple[dict[str, Any], np.ndarray] | None:
         """Return what was kept of a layer; None if nothing was, or nothing whole."""
         try:
-            with np.load(self._path(name, weight, x), allow_pickle=False) as kept:
+            data = io.BytesIO(self._path(name, weight, x).read_bytes())
+            with np.load(data, allow_pickle=False) as kept:
                 record, y = json.loads(str(kept["record"])), kept["y"]
                 if hashlib.sha256(y.tobytes()).hexdigest() != str(kept["sha256"]):
                     return None
