@@ -2,10 +2,9 @@
 
 ``simulate`` compares every result beat, flag and counter with the golden model, and without stalls
 the counted cycles with the predicted ones; what is left to check here is what the golden model has
-to say. An array of 256 x 256 takes minutes to build: ``CIMFORGE_FULL_BASELINES=1``.
+to say.
 """
 
-import os
 from dataclasses import replace
 
 import numpy as np
@@ -95,15 +94,14 @@ def test_a_dense_array_driven_whole_is_flagged(simulate, config, design):
     simulate([good, bad])
 
 
-if os.environ.get("CIMFORGE_FULL_BASELINES") == "1":
-    @pytest.mark.parametrize("design", ["analog/m256"])
-    def test_the_papers_array(simulate, config, design):
-        """Arrays of 256, blocks of 32: a layer of 1024 x 1024 is one array in the dense mapping."""
-        rng = np.random.default_rng(4)
-        layer = Matrix("layer", 1024, 1024, 32, 32)
-        weights = weights_of(layer, rng)
-        x = rng.integers(-128, 128, (1, 1024), dtype=np.int8)
-        program = scheduled("dense", layer, weights, config, 1)
-        (result,) = simulate([vectors_of(program, x)])
-        np.testing.assert_array_equal(program.results(result.results)[0],
-                                      exact("dense", layer, weights, x))
+@pytest.mark.parametrize("design", ["analog/m256"])
+def test_the_papers_array(simulate, config, design):
+    """Arrays of 256, blocks of 32: a layer of 1024 x 1024 is one array in the dense mapping."""
+    rng = np.random.default_rng(4)
+    layer = Matrix("layer", 1024, 1024, 32, 32)
+    weights = weights_of(layer, rng)
+    x = rng.integers(-128, 128, (1, 1024), dtype=np.int8)
+    program = scheduled("dense", layer, weights, config, 1)
+    (result,) = simulate([vectors_of(program, x)])
+    np.testing.assert_array_equal(program.results(result.results)[0],
+                                  exact("dense", layer, weights, x))
