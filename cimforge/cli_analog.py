@@ -36,7 +36,9 @@ def d2s(model: _Model, rule: _Rule = "sqrt",
 
 def analog(model: _Model,
            layer: Annotated[list[str] | None, typer.Option(help="Globs of layer names.")] = None,
-           rule: _Rule = "sqrt", recover: _Recover = False,
+           rule: Annotated[str, typer.Option(
+               help="As of d2s, for a dense checkpoint; without it: sqrt.")] = "",
+           recover: _Recover = False,
            mapping: Annotated[str, typer.Option(
                help="linear (dense weights), sparse, dense, scatter or hybrid.")] = "dense",
            config: Annotated[str, typer.Option("--config", help="Preset or YAML file.")] =
@@ -49,7 +51,7 @@ def analog(model: _Model,
            seed: Annotated[int, typer.Option(min=0, help="Of the stalls.")] = 0,
            calib: _Calib = None,
            out: Annotated[Path | None, typer.Option(
-               help="Folder for vectors, figures and pictures.")] = None) -> None:
+               help="New folder for vectors, figures and pictures.")] = None) -> None:
     """Run layers as Monarch factors on the analog tile, on activations of the text."""
     from cimforge.monarch.simulate import Options, run_analog
 

@@ -12,7 +12,17 @@ import pytest
 
 from cimforge.spec.analog.commands import Drive
 from cimforge_sw.analog.factors import Matrix
-from tb.mapping_cases import FIVE, exact, scheduled, small_integers, vectors_of, weights_of
+from cimforge_sw.analog.schedule import schedule
+from tb.mapping_cases import (
+    FIVE,
+    SCALE,
+    exact,
+    mapped,
+    scheduled,
+    small_integers,
+    vectors_of,
+    weights_of,
+)
 
 pytestmark = pytest.mark.verilator
 
@@ -61,6 +71,23 @@ def test_small_integers_make_all_five_equal(simulate, config, design, stalls):
     product = x.astype(int) @ weights["square", "W"].astype(int).T
     for program, result in zip(programs, results, strict=True):
         np.testing.assert_array_equal(program.results(result.results)[0], product)
+
+
+@pytest.mark.parametrize("design", SHARED[2:3])
+def test_cut_blocks_and_two_settings_of_the_requantizer(simulate, config, design):
+    """Blocks of 72 columns in arrays of 64, of two layers with one input and a setting each."""
+    rng = np.random.default_rng(5)
+    matrices = [Matrix(name, 144, 64, 8, 2, shared="x") for name in "kv"]
+    weights = {key: value for matrix in matrices for key, value in weights_of(matrix, rng).items()}
+    scales = {"k": SCALE, "v": (-7, 7000, 19)}
+    x = rng.integers(-128, 128, (3, 64), dtype=np.int8)
+    programs = [schedule(mapped(name, matrices, config), "kv", weights, config, tokens=3,
+                         scales=scales) for name in ("dense", "scatter")]
+    for program, result in zip(programs, simulate([vectors_of(p, x) for p in programs]),
+                               strict=True):
+        for matrix, out in zip(matrices, program.results(result.results), strict=True):
+            np.testing.assert_array_equal(
+                out, exact(program.mapping, matrix, weights, x, scales[matrix.name]))
 
 
 @pytest.mark.parametrize("design", SHARED[:1])

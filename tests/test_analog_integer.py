@@ -4,15 +4,17 @@ import numpy as np
 import pytest
 import torch
 from sw_checkpoints import save_tiny, token_rows
+from sw_families import save_family
 
 from cimforge.spec.analog.config import AnalogConfig
 from cimforge.spec.errors import ConfigError, DataError
 from cimforge_sw.analog.converter import Conversion
 from cimforge_sw.analog.deploy import deploy, shared_inputs
-from cimforge_sw.analog.integer import quantize_factors, quantize_monarch
+from cimforge_sw.analog.integer import align, quantize_factors, quantize_monarch
 from cimforge_sw.analog.mappings import MAPPINGS
-from cimforge_sw.analog.schedule import schedule
+from cimforge_sw.analog.schedule import Precision, schedule
 from cimforge_sw.calibration import calibrate
+from cimforge_sw.forward import forward
 from cimforge_sw.models import load_model
 from cimforge_sw.monarch.convert import d2s
 from cimforge_sw.monarch.factors import project
@@ -93,6 +95,36 @@ def test_a_whole_model_runs_on_integers(family, tmp_path):
         quantize_monarch(converted, [])
 
 
+@pytest.mark.parametrize("family", ["mamba", "t5"])
+def test_owners_that_read_the_weight_run_on_integers(family, tmp_path):
+    """Mamba multiplies by dt_proj's weight itself; T5 has a decoder, and asks for wo's type."""
+    save = save_tiny if family == "mamba" else save_family
+    model = load_model(save(family, tmp_path))
+    texts = token_rows(4, 12)
+    converted = d2s(model, MonarchPlan(MonarchRule("2x2", 1))).model
+    groups = shared_inputs(converted, texts)
+    integers = quantize_monarch(converted, texts, groups)
+    name = next(n for n in reversed(integers.layers) if n.endswith(("dt_proj", "wo")))
+    rows = capture_inputs(integers, texts, [name])[name]
+    assert rows.dtype == np.int8
+    assert len(rows) == sum(map(len, texts))
+    ids = torch.tensor(texts[:1])
+    real, ours, coarse = (forward(m.module, ids).logits for m in (
+        converted, integers.as_model(), integers.as_model(Conversion(64, bits=1))))
+    assert 0 < (ours - real).norm() < 0.05 * real.norm()
+    assert (coarse - real).norm() > 4 * (ours - real).norm()
+
+
+def test_a_layer_of_zeros_costs_its_neighbours_no_resolution():
+    real, _, x = _layer(SHAPES[0])
+    zeros = project(torch.zeros(64, 64), SHAPES[0])
+    dead = quantize_factors("z", zeros, float(x.abs().max()), 0.0)
+    both = align([dead, real])
+    assert both[1].scale == real.scale
+    assert np.float32(both[1].middle_scale) == real.middle_scale
+    assert not both[0].int_product(real.quantize_input(x)).any()
+
+
 def test_what_cannot_be_quantized_or_mapped():
     layer, part, _ = _layer(MonarchShape(64, 64, 8, 8, order="contiguous"))
     with pytest.raises(ConfigError, match="takes strided inputs, not contiguous"):
@@ -141,6 +173,10 @@ def test_a_model_is_deployed_layer_by_layer(tmp_path):
     config = AnalogConfig(arrays=64, array=16, grain=2, port=2, act_depth=4096, acc_depth=4096)
     x = {name: rows[:2] for name, rows in capture_inputs(
         quantized, token_rows(1, 12), ["*"]).items()}
+    with pytest.raises(ConfigError, match="need 4 ADC bits, but there are 2"):
+        deploy(quantized, config.replace(adc_bits=2), mapping="hybrid")
+    assert deploy(quantized, config.replace(adc_bits=2), mapping="hybrid",
+                  precision=Precision(bits=2))
     for name in ("sparse", "dense", "scatter", "hybrid"):
         programs = deploy(quantized, config, mapping=name, tokens=2)
         assert [program.names[0].partition("[")[0] for program in programs] == list(x)
@@ -170,7 +206,9 @@ def test_dense_layers_are_linear_and_nothing_else(tmp_path):
     for bad, error, message in (
             (dict(mapping="dense"), ConfigError, "has no Monarch structure"),
             (dict(mapping="diagonal"), ConfigError, "mapping must be one of linear, sparse, dense"),
-            (dict(mapping="linear", tokens=0), ConfigError, "tokens must be at least 1, not 0"),
+            (dict(mapping="linear", tokens=0), ConfigError, "tokens must be an integer"),
+            (dict(mapping="linear", tokens=2.5), ConfigError, "tokens must be .*, not 2.5"),
+            (dict(mapping="linear", layers="nope"), ConfigError, r"globs in a list, .*'nope'"),
             (dict(mapping="linear", layers=["nope"]), DataError, "'nope' matches none of")):
         with pytest.raises(error, match=message):
             deploy(quantized, config, **bad)

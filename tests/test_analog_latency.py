@@ -10,7 +10,7 @@ from cimforge.spec.analog.config import AnalogConfig
 from cimforge.spec.analog.timing import convert_cycles, cycles
 from cimforge.spec.errors import ConfigError
 from cimforge_sw.analog.drives import LOSSLESS, PAPER, RULES, drives
-from cimforge_sw.analog.factors import Matrix
+from cimforge_sw.analog.factors import Matrix, padded
 from cimforge_sw.analog.latency import latency
 from cimforge_sw.analog.mappings import MAPPINGS, dense, linear, scatter, sparse
 from cimforge_sw.analog.schedule import Precision, schedule
@@ -101,6 +101,30 @@ def test_matrices_with_a_shared_input_run_at_once():
     assert latency(drives(sparse(apart, 64)), config).interval == 3 * one.interval
 
 
+def _scheduled(matrices, mapping, config, precision):
+    """Return the drives of one token."""
+    zeros = {}
+    for m in matrices:
+        k, j, r = m.blocks_in, m.blocks_out, m.rank
+        shapes = {"W": (m.outputs, m.inputs), "R": (k, r * j, m.inputs // k),
+                  "L": (j, m.outputs // j, k * r)}
+        zeros |= {(m.name, stage): np.zeros(shape, dtype=np.int8)
+                  for stage, shape in shapes.items()}
+    program = schedule(mapping, [m.name for m in matrices], zeros, config,
+                       scales={m.name: (0, 1, 0) for m in matrices}, precision=precision)
+    return [command for command in program.run if isinstance(command, Drive)]
+
+
+def _assert_same_drives(matrices, mapping, config, precision=LOSSLESS["dense"]):
+    made, work = _scheduled(matrices, mapping, config, precision), drives(mapping)
+    taken = work.durations(config, dict.fromkeys(LOSSLESS, precision))
+    assert sorted(taken) == sorted(convert_cycles(config, drive) for drive in made)
+    grains = [(bin(d.row_mask).count("1") * config.grain, bin(d.col_mask).count("1") * config.grain)
+              for d in made]
+    assert sorted(zip(work.rows, work.cols, strict=True)) == sorted(grains)
+    return len(made)
+
+
 @pytest.mark.parametrize("row_group", [8, 512])
 @pytest.mark.parametrize("adcs", [2, 16])
 @pytest.mark.parametrize("name", MAPPINGS)
@@ -110,22 +134,30 @@ def test_matrices_with_a_shared_input_run_at_once():
 def test_drives_are_those_of_the_scheduler(matrices, name, adcs, row_group):
     mapping = MAPPINGS[name](matrices, 64, 8)
     config = AnalogConfig(arrays=mapping.arrays, adcs=adcs, act_depth=4096, acc_depth=4096)
-    zeros = {}
-    for m in matrices:
-        k, j, r = m.blocks_in, m.blocks_out, m.rank
-        shapes = {"W": (m.outputs, m.inputs), "R": (k, r * j, m.inputs // k),
-                  "L": (j, m.outputs // j, k * r)}
-        zeros |= {(m.name, stage): np.zeros(shape, dtype=np.int8)
-                  for stage, shape in shapes.items()}
-    program = schedule(mapping, [m.name for m in matrices], zeros, config,
-                       scales={m.name: (0, 1, 0) for m in matrices},
-                       precision=Precision(row_group=row_group))
-    made = [command for command in program.run if isinstance(command, Drive)]
-    work = drives(mapping)
-    taken = work.durations(config, dict.fromkeys(LOSSLESS, Precision(row_group=row_group)))
-    assert sorted(taken) == sorted(convert_cycles(config, drive) for drive in made)
-    grains = [(bin(d.row_mask).count("1") * 8, bin(d.col_mask).count("1") * 8) for d in made]
-    assert sorted(zip(work.rows, work.cols, strict=True)) == sorted(grains)
+    _assert_same_drives(matrices, mapping, config, Precision(row_group=row_group))
+
+
+@pytest.mark.parametrize("name", MAPPINGS)
+def test_drives_of_any_shapes_are_those_of_the_scheduler(name):
+    """Also where no address generator reaches blocks that lie side by side."""
+    rng = np.random.default_rng(7)
+    shapes = [(32, 640, 5, 4, 4)]  # dense: 14 diagonals or rows of blocks, but 44 drives
+    for _ in range(60):
+        k, j, r = (int(n) for n in rng.integers(1, 14, 3))
+        shapes.append((j * int(rng.integers(1, 12)), k * int(rng.integers(1, 12)), k, j,
+                       1 + r // 4))
+    config = AnalogConfig(arrays=64, array=32, grain=4, port=2, act_depth=32768, acc_depth=32768)
+    compared = 0
+    for n, (outputs, inputs, k, j, rank) in enumerate(shapes):
+        count = 1 if n == 0 else int(rng.integers(1, 4))
+        members = tuple(Matrix(f"w{i}", outputs, inputs, k, j, rank, shared="x" * (count > 1))
+                        for i in range(count))
+        if name == "dense" and count * padded(j, 32, 4) > 32:
+            continue  # rows of their blocks side by side are wider than an array
+        mapping = MAPPINGS[name](members, 32, 4)
+        if mapping.arrays <= config.arrays:
+            compared += _assert_same_drives(members, mapping, config)
+    assert compared > 500
 
 
 @pytest.mark.parametrize(("name", "slack"), [

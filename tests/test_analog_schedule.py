@@ -133,6 +133,30 @@ def test_cut_blocks_of_layers_that_share_an_input_stay_apart(name):
         np.testing.assert_array_equal(out, _expected(matrix, weights, x))
 
 
+@pytest.mark.parametrize("name", ["sparse", "dense", "scatter"])
+def test_any_shapes_compute_the_integer_model(name):
+    """Blocks smaller and larger than an array on both sides, alone and with a shared input."""
+    rng = np.random.default_rng(9)
+    config = AnalogConfig(arrays=64, array=16, grain=4, port=4, act_depth=8192, acc_depth=8192)
+    ran = cut = 0
+    for _ in range(30):
+        k, j, rank, count = (int(n) for n in rng.integers(1, (9, 9, 3, 3)))
+        inputs, outputs = k * int(rng.integers(1, 24)), j * int(rng.integers(1, 24))
+        matrices = [Matrix(f"w{n}", outputs, inputs, k, j, rank, shared="x" * (count > 1))
+                    for n in range(count)]
+        mapping = MAPPINGS[name](matrices, 16, 4)
+        if mapping.arrays > config.arrays:
+            continue
+        weights = {key: value for m in matrices for key, value in _weights(m, rng).items()}
+        x = rng.integers(-128, 128, (3, inputs), dtype=np.int8)
+        program = schedule(mapping, [m.name for m in matrices], weights, config, tokens=3,
+                           scales={m.name: SCALE for m in matrices})
+        for matrix, out in zip(matrices, _run(program, x)[0], strict=True):
+            np.testing.assert_array_equal(out, _expected(matrix, weights, x), str(matrix))
+        ran, cut = ran + 1, cut + (max(inputs // k, outputs // j, k * rank) > 16)
+    assert min(ran - 20, cut - 5) >= 0
+
+
 def test_precision_rules():
     rng = np.random.default_rng(3)
     weights, x = _weights(SQUARE, rng), rng.integers(-128, 128, (2, 64), dtype=np.int8)

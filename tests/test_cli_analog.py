@@ -10,6 +10,7 @@ from sw_checkpoints import add_letters, save_tiny
 import cimforge as cf
 from cimforge.cli import main
 from cimforge.spec.analog.commands import decode
+from cimforge.spec.analog.program import AnalogProgram
 from cimforge.spec.errors import ConfigError, DataError
 
 _TILE = "arrays: 64\narray: 16\ngrain: 2\nport: 2\nact_depth: 4096\nacc_depth: 4096\n"
@@ -38,8 +39,9 @@ def run(work, monkeypatch, capsys):
 
 @pytest.mark.parametrize("mapping", ["linear", "sparse", "dense", "scatter", "hybrid"])
 def test_layers_run_and_vectors_are_written(run, work, mapping):
-    code, out, _ = run("analog", "bert", "--config", "tile.yaml", "--calib", "text.txt", "--rule",
-                       "4x4", "--layer", "*.0.attention.*", "--mapping", mapping, "--tokens", "3",
+    rule = () if mapping == "linear" else ("--rule", "4x4")
+    code, out, _ = run("analog", "bert", "--config", "tile.yaml", "--calib", "text.txt", *rule,
+                       "--layer", "*.0.attention.*", "--mapping", mapping, "--tokens", "3",
                        "--out", "made")
     assert code == 0
     lines = out.splitlines()
@@ -54,6 +56,8 @@ def test_layers_run_and_vectors_are_written(run, work, mapping):
         assert f"{program['cycles_predicted']} predicted" in lines[number]
     for picture in ("mapping.svg", "gantt.svg"):
         assert (work / "made" / picture).read_text().startswith("<?xml")
+    assert {part for parts in record["layers"].values() for part in parts} == {
+        "dense" if mapping == "linear" else "4x4"}
 
 
 def test_d2s_is_saved_and_used(run, work):
@@ -65,12 +69,36 @@ def test_d2s_is_saved_and_used(run, work):
                          "--layer", "*.0.intermediate.dense", "--tokens", "2")
     assert code == 0
     assert again.startswith("encoder.layer.0.intermediate.dense: ")
+    for option in (("--rule", "sqrt"), ("--recover",)):
+        code, _, error = run("analog", "monarch", "--config", "tile.yaml", "--calib", "text.txt",
+                             *option)
+        assert code == 2
+        assert "monarch: has Monarch layers already; rule and recover are for" in error
     code, _, error = run("d2s", "bert", "--calib", "text.txt", "--out", "monarch")
     assert (code, error.splitlines()[-1]) == (
         2, "cimforge: monarch: must be a new or an empty folder")
 
 
+@pytest.mark.parametrize("bits", ["0", "3"])
+@pytest.mark.parametrize("mapping", ["linear", "dense"])
+def test_results_are_compared_with_the_layers_integers(run, monkeypatch, mapping, bits):
+    """A tile and a golden model that err alike are noticed; converters clamp in both."""
+    rule = () if mapping == "linear" else ("--rule", "4x4")
+    arguments = ("analog", "bert", "--config", "tile.yaml", "--calib", "text.txt", *rule,
+                 "--mapping", mapping, "--bits", bits, "--layer", "*.0.output.dense")
+    assert run(*arguments)[0] == 0
+    good = AnalogProgram.results
+    monkeypatch.setattr(AnalogProgram, "results", lambda program, beats: [
+        out + (np.arange(out.size).reshape(out.shape) == 5) for out in good(program, beats)])
+    code, _, error = run(*arguments)
+    assert code == 1
+    assert f"output.dense, {mapping} mapping, against its integers: first difference" in error
+
+
 @pytest.mark.parametrize(("arguments", "message"), [
+    (["--mapping", "linear"], "mapping 'linear' takes dense weights: rule and recover are for"),
+    (["--out", "text.txt"], "text.txt: a file; expected a new folder"),
+    (["--out", "bert"], "bert: already there and not empty; expected a new folder"),
     (["--mapping", "diagonal"], "mapping must be one of linear, sparse, dense, scatter, hybrid"),
     (["--config", "nope"], "no preset named 'nope'; there are default, minilm, paper, tiny"),
     (["--rule", "5x5"], "out_blocks must divide 32 outputs"),

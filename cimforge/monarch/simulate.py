@@ -1,9 +1,10 @@
 """``cimforge analog``: layers of a model on the analog tile, in NumPy or on the RTL."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,6 +16,9 @@ from cimforge.report.progress import progress
 from cimforge.spec.analog.timing import timeline
 from cimforge.spec.errors import ConfigError
 from cimforge.spec.files import check_writable, write_atomic
+
+if TYPE_CHECKING:
+    from cimforge_sw.quantize import IntegerModel
 
 __all__ = ["Options", "run_analog"]
 
@@ -28,9 +32,10 @@ class Options:
     layers : tuple of str
         Globs.
     rule : str
-        Blocks and rank that D2S gives the layers, unless the checkpoint has Monarch layers.
+        Blocks and rank that D2S gives the layers; empty: ``"sqrt"``, or what the checkpoint has if
+        its layers are Monarch layers, which take no other.
     recover : bool
-        Solve the factors for the calibration text.
+        Solve the factors for the calibration text; of a dense checkpoint.
     mapping, config : str
         Name of the mapping; preset or YAML file of the tile.
     tokens, bits : int
@@ -41,7 +46,7 @@ class Options:
     """
 
     layers: tuple[str, ...] = ("*",)
-    rule: str = "sqrt"
+    rule: str = ""
     recover: bool = False
     mapping: str = "dense"
     config: str = "default"
@@ -70,9 +75,13 @@ def run_analog(source: str, texts: Sequence[str], options: Options, out: Path | 
     CimforgeError
         Options that do not fit, as the functions called say.
     AssertionError
-        The RTL differs from the golden model.
+        The RTL differs from the golden model, or the tile from the layers' integers; with dither,
+        whose noise the integers do not have, that is not compared.
     """
+    from cimforge_sw.analog.converter import Conversion
     from cimforge_sw.analog.deploy import MAPPING_NAMES, deploy_mapped
+    from cimforge_sw.analog.products import layer_products
+    from cimforge_sw.folders import check_new, new_folder
 
     check_run(options.backend, options.stalls, options.seed)
     if options.mapping not in MAPPING_NAMES:
@@ -80,6 +89,7 @@ def run_analog(source: str, texts: Sequence[str], options: Options, out: Path | 
                           f"{options.mapping!r}")
     config, texts = cf.load_analog_config(options.config), texts[:64]
     if out is not None:
+        check_new(out)
         check_writable(out)
     with progress() as bars:
         quantized, groups = _quantized(bars, source, texts, options)
@@ -93,19 +103,47 @@ def run_analog(source: str, texts: Sequence[str], options: Options, out: Path | 
         with bars.task(f"simulate ({options.backend})", 1):
             results = cf.simulate_analog(programs, inputs, backend=options.backend,
                                          stalls=options.stalls, seed=options.seed)
+    if config.dither == 0:
+        _confirm(results, layer_products(quantized, inputs, Conversion(
+            config.array, options.bits, cell_bits=config.cell_bits) if options.bits else None))
     arrays = [mapping.arrays for _, mapping in deployed]
     if out is not None:
-        for number, program in enumerate(programs):
-            rows = inputs[program.names[0].partition("[")[0]]
-            cf.analog_vectors(program, rows).save(out / f"{number:02}")
-        draw_mapping(out / "mapping.svg", deployed[0][1], title=", ".join(programs[0].names))
-        draw_gantt(out / "gantt.svg", timeline(config, programs[0].run),
-                   title=f"{options.tokens} tokens of {programs[0].names[0]}")
-        write_atomic(out / "analog.json", (json.dumps(
-            {"model": source, "options": asdict(options), "config": config.to_dict(),
-             "programs": [_record(result, n) for result, n in zip(results, arrays, strict=True)]},
-            indent=1) + "\n").encode())
+        with new_folder(out) as folder:
+            for number, program in enumerate(programs):
+                rows = inputs[program.names[0].partition("[")[0]]
+                cf.analog_vectors(program, rows).save(folder / f"{number:02}")
+            draw_mapping(folder / "mapping.svg", deployed[0][1], title=", ".join(programs[0].names))
+            draw_gantt(folder / "gantt.svg", timeline(config, programs[0].run),
+                       title=f"{options.tokens} tokens of {programs[0].names[0]}")
+            write_atomic(folder / "analog.json", (json.dumps(
+                {"model": source, "options": asdict(options), "config": config.to_dict(),
+                 "layers": _structures(quantized, inputs),
+                 "programs": [_record(result, n)
+                              for result, n in zip(results, arrays, strict=True)]},
+                indent=1) + "\n").encode())
     return _table(results, arrays)
+
+
+def _confirm(results: Sequence[AnalogSimulation], exact: Mapping[str, np.ndarray]) -> None:
+    """Compare the tile's results with the layers' integers, which know no mapping and no tile."""
+    from cimforge_verif.compare import assert_equal
+
+    for result in results:
+        for name, y in result.y.items():
+            assert_equal(f"{name}, {result.mapping} mapping, against its integers", y, exact[name],
+                         ("token", "output"))
+
+
+def _structures(quantized: "IntegerModel", names: Iterable[str]) -> dict[str, list[str]]:
+    """Return the blocks of every layer's parts; of a dense layer its size."""
+    from cimforge_sw.analog.integer import IntegerMonarch
+
+    def of(part) -> str:
+        return str(part.shape) if isinstance(part, IntegerMonarch) else "dense"
+
+    layers = {name: quantized.layers[name] for name in names}
+    return {name: [of(part) for part in (layer if isinstance(layer, list) else [layer])]
+            for name, layer in layers.items()}
 
 
 def _quantized(bars, source: str, texts: Sequence[str], options: Options):
@@ -113,15 +151,23 @@ def _quantized(bars, source: str, texts: Sequence[str], options: Options):
     with bars.task("load model", 1):
         model = cf.load_model(source)
     groups = cf.shared_inputs(model, texts)
+    given = options.rule or options.recover
     if options.mapping == "linear":
+        if given:
+            raise ConfigError("mapping 'linear' takes dense weights: rule and recover are for the "
+                              "other mappings")
         with bars.task("calibrate, quantize", 1):
             stats = cf.calibrate(model, texts)
             return cf.quantize(cf.prune(model, cf.Plan.uniform("dense"), stats), stats), groups
     from cimforge_sw.layers import linear_layers
     from cimforge_sw.monarch.module import MonarchLinear
 
-    if not any(isinstance(layer, MonarchLinear) for layer in linear_layers(model.module).values()):
-        plan = cf.MonarchPlan("dense", dict.fromkeys(options.layers, options.rule))
+    if any(isinstance(layer, MonarchLinear) for layer in linear_layers(model.module).values()):
+        if given:
+            raise ConfigError(f"{source}: has Monarch layers already; rule and recover are for "
+                              "dense checkpoints")
+    else:
+        plan = cf.MonarchPlan("dense", dict.fromkeys(options.layers, options.rule or "sqrt"))
         with bars.task("D2S", 1):
             convert = cf.d2s_with_recovery if options.recover else cf.d2s
             model = convert(model, plan, texts).model

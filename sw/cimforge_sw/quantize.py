@@ -130,10 +130,22 @@ class QuantLinear(nn.Module):
         return self.product(x) + self.bias
 
 
-class _LeftFactor:
-    """Stands for the weight [O, K] of a `QuantLinear` on the left of ``@``, and nowhere else."""
+class IntegerLayer(Protocol):
+    """A module that stands for a linear layer and computes on integers."""
 
-    def __init__(self, linear: QuantLinear):
+    bias: Any
+
+    def quantize_input(self, x: Tensor) -> Tensor:
+        """Return float32 [..., K] as the int8 the hardware would be given."""
+
+    def product(self, x: Tensor) -> Tensor:
+        """Return the layer's output [..., O] without its bias, of float32 [..., K]."""
+
+
+class _LeftFactor:
+    """Stands for the weight [O, K] of an integer layer on the left of ``@``, and nowhere else."""
+
+    def __init__(self, linear: IntegerLayer):
         self._linear = linear
 
     def __matmul__(self, x: Tensor) -> Tensor:
@@ -144,14 +156,15 @@ class _LeftFactor:
 class QuantByWeight(nn.Module):
     """In the place of a layer that its owner uses as ``layer.weight @ x`` and ``layer.bias``.
 
-    The same integers as `QuantLinear`; adding the bias is left to the owner, as it was.
+    The same integers; adding the bias is left to the owner, as it was.
 
     Parameters
     ----------
-    linear : QuantLinear
+    linear : IntegerLayer
+        Such as a `QuantLinear`.
     """
 
-    def __init__(self, linear: QuantLinear):
+    def __init__(self, linear: IntegerLayer):
         super().__init__()
         self.linear = linear
 
@@ -160,7 +173,7 @@ class QuantByWeight(nn.Module):
         return _LeftFactor(self.linear)
 
     @property
-    def bias(self) -> Tensor:
+    def bias(self) -> Tensor | None:
         return self.linear.bias
 
     def quantize_input(self, x: Tensor) -> Tensor:
@@ -241,15 +254,18 @@ def quantized_model(quantized: QuantizedModel,
                     make: Callable[[QuantizedLinear], QuantLinear] = QuantLinear) -> nn.Module:
     """Return a copy of the module with integer layers in the place of the linear ones.
 
-    Each is what ``make`` returns, in a `QuantByWeight` where the model uses the weight without a
-    call.
+    Each is what ``make`` returns, placed by `use_integers`.
     """
     module = copy.deepcopy(quantized.pruned.model.module)
     for name, layer in quantized.layers.items():
-        linear = make(layer)
-        replace_layer(module, name,
-                      QuantByWeight(linear) if used_by_weight(module, name) else linear)
+        use_integers(module, name, make(layer))
     return module
+
+
+def use_integers(module: nn.Module, name: str, layer: IntegerLayer) -> None:
+    """Put an integer layer in the place of a linear one, also where the owner never calls it."""
+    assert isinstance(layer, nn.Module)
+    replace_layer(module, name, QuantByWeight(layer) if used_by_weight(module, name) else layer)
 
 
 @runtime_checkable

@@ -10,12 +10,14 @@ from torch import Tensor
 from cimforge.spec.analog.config import AnalogConfig
 from cimforge.spec.analog.program import AnalogProgram
 from cimforge.spec.errors import ConfigError, DataError
+from cimforge_sw.analog.drives import KINDS
 from cimforge_sw.analog.factors import Matrix
 from cimforge_sw.analog.hybrid import hybrid
 from cimforge_sw.analog.integer import IntegerMonarch
 from cimforge_sw.analog.mappings import MAPPINGS
 from cimforge_sw.analog.placement import Mapping
 from cimforge_sw.analog.schedule import Precision, schedule
+from cimforge_sw.forward import forward
 from cimforge_sw.layers import linear_layers, watch_inputs
 from cimforge_sw.models import Model
 from cimforge_sw.quantize import IntegerModel, QuantizedLinear
@@ -76,11 +78,13 @@ def deploy_mapped(model: IntegerModel, config: AnalogConfig, layers: Sequence[st
     """
     if mapping not in MAPPING_NAMES:
         raise ConfigError(f"mapping must be one of {', '.join(MAPPING_NAMES)}, not {mapping!r}")
-    if tokens < 1:
-        raise ConfigError(f"tokens must be at least 1, not {tokens}")
+    if isinstance(layers, str):
+        raise ConfigError(f"layers must be globs in a list, such as [{layers!r}], not {layers!r}")
+    if type(tokens) is not int or tokens < 1:
+        raise ConfigError(f"tokens must be an integer of at least 1, not {tokens!r}")
     programs = []
     for step in _steps(_chosen(model, layers), shared):
-        placed = _mapped(mapping, [_matrix(part, step) for part in step], config)
+        placed = _mapped(mapping, [_matrix(part, step) for part in step], config, precision)
         programs.append((schedule(
             placed, [part.name for part in step],
             {key: weight for part in step for key, weight in _weights(part).items()}, config,
@@ -132,13 +136,15 @@ def _weights(part: _Part) -> dict[tuple[str, str], np.ndarray]:
     return part.weights if isinstance(part, IntegerMonarch) else {(part.name, "W"): part.weight}
 
 
-def _mapped(name: str, matrices: list[Matrix], config: AnalogConfig) -> Mapping:
+def _mapped(name: str, matrices: list[Matrix], config: AnalogConfig, precision: Precision | None
+            ) -> Mapping:
     monarch = matrices[0].blocks_in > 0
     if name == "linear" and monarch:
         raise ConfigError(f"{matrices[0].name}: is a Monarch layer, and 'linear' maps dense "
                           f"weights: quantize the dense model, or take another mapping")
     if name == "hybrid":
-        return hybrid(matrices, config, config.arrays, linear=False)
+        return hybrid(matrices, config, config.arrays, linear=False,
+                      rule=dict.fromkeys(KINDS, precision or Precision()))
     return MAPPINGS[name](matrices, config.array, config.grain)
 
 
@@ -167,6 +173,6 @@ def shared_inputs(model: Model, texts: Iterable[Text]) -> list[tuple[str, ...]]:
             names.append(name)
 
     row = encode(model, texts)[0]
-    with torch.inference_mode(), watch_inputs(model.module, linear_layers(model.module), see):
-        model.module(input_ids=torch.tensor([row]))
+    with watch_inputs(model.module, linear_layers(model.module), see):
+        forward(model.module, torch.tensor([row]))
     return [tuple(names) for names in seen.values() if len(names) > 1]

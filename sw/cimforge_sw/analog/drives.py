@@ -8,7 +8,9 @@ import numpy as np
 from cimforge.spec.analog.config import WORD_BITS, AnalogConfig, lossless_bits
 from cimforge.spec.errors import ConfigError
 from cimforge_sw.analog.factors import Matrix
-from cimforge_sw.analog.placement import Mapping
+from cimforge_sw.analog.grouping import STAGES, Table, driven_together, labels, table_of
+from cimforge_sw.analog.layout import Layout
+from cimforge_sw.analog.placement import Mapping, Placement
 from cimforge_sw.analog.schedule import Precision
 
 __all__ = ["KINDS", "LOSSLESS", "PAPER", "RULES", "Drives", "Rule", "drives", "steps_of"]
@@ -120,12 +122,13 @@ class Drives:
 def drives(mapping: Mapping) -> Drives:
     """Return the drives of one token through all matrices of a mapping.
 
-    As `cimforge_sw.analog.schedule` drives them: blocks of one step, stage, array and ``drive`` go
-    together if they lie on a diagonal, or in the same rows with the same input.
+    Those of `cimforge_sw.analog.schedule`, if matrices that share an input share the setting of the
+    requantizer, too (`cimforge_sw.analog.integer.align`).
     """
     steps = steps_of(mapping.matrices)
     table = _table(mapping, steps)
-    number, first = _grouped(table)
+    number = driven_together(table, mapping.array, table["step"])
+    first = np.unique(number, return_index=True)[1]
     count = len(first)
 
     def total(values: np.ndarray) -> np.ndarray:
@@ -137,60 +140,35 @@ def drives(mapping: Mapping) -> Drives:
     active = np.zeros((count, mapping.array + 1), dtype=np.int8)
     np.add.at(active, (number, table["col"]), 1)
     np.add.at(active, (number, table["col"] + table["cols"]), -1)
+    last = table["first_row"] + table["block_rows"] == table["factor_rows"]
     return Drives(
-        mapping=mapping, steps=steps, step=table["step"][first], stage=table["stage"][first],
-        array=table["array"][first], kind=table["kind"][first],
-        rows=rows, cols=total(table["cols"]), met=met, cells=cells,
+        mapping=mapping, steps=steps, step=table["step"][first], array=table["array"][first],
+        stage=(table["stage"][first] == STAGES.index("L")).astype(np.int64),
+        kind=table["kind"][first], rows=rows, cols=total(table["cols"]), met=met, cells=cells,
         sums=total(table["cols"] * (table["first_row"] > 0)),
-        middle=total(table["cols"] * table["middle"]),
+        middle=total(table["cols"] * (last & (table["stage"] == STAGES.index("R")))),
         active=np.cumsum(active, axis=1, dtype=np.int8)[:, :-1])
 
 
-_COLUMNS = ("step", "stage", "kind", "array", "row", "col", "rows", "cols", "drive", "block_rows",
-            "first_row", "middle", "turn", "source")
-
-
-def _table(mapping: Mapping, steps: list[list[int]]) -> dict[str, np.ndarray]:
-    """Return what matters of every placement, int64 [P] each."""
-    place_of = {matrix.name: n for n, matrix in enumerate(mapping.matrices)}
+def _table(mapping: Mapping, steps: list[list[int]]) -> Table:
+    """Return what matters of every placement, besides what `table_of` does: ``step``, ``kind``."""
+    matrices = mapping.matrices
+    kinds = np.array([KINDS.index(mapping.kind(n)) for n in range(len(matrices))])
     step_of = {n: step for step, members in enumerate(steps) for n in members}
-    kind_of = [KINDS.index(mapping.kind(n)) for n in range(len(mapping.matrices))]
-    found = []
-    for p in mapping.placements:
-        block, factor = p.block, p.block.factor
-        n = place_of[factor.matrix]
-        if factor.stage == "L":  # every block has an input of its own
-            turn, source = 0, n * factor.count + block.index
-        else:
-            turn, source = divmod(block.index, factor.count // factor.rank)
-        last = block.first_row + block.rows == factor.rows
-        found.append((step_of[n], factor.stage == "L", kind_of[n], p.array, p.row, p.col, p.rows,
-                      p.cols, p.drive, block.rows, block.first_row, factor.stage == "R" and last,
-                      turn, source))
-    columns = np.array(found, dtype=np.int64).reshape(-1, len(_COLUMNS)).T
-    return dict(zip(_COLUMNS, columns, strict=True))
-
-
-def _label(*keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the group of every row, and each group's first row."""
-    whole = np.zeros(len(keys[0]), dtype=np.int64)
-    for key in keys:
-        whole = np.unique(whole, return_inverse=True)[1] * (key.max(initial=0) + 1) + key
-    _, first, number = np.unique(whole, return_index=True, return_inverse=True)
-    return number, first
-
-
-def _grouped(table: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Return the drive of every placement, and a placement of every drive."""
-    group, first = _label(*(table[key] for key in ("step", "stage", "array", "first_row", "drive")))
-
-    def distinct(key: str) -> np.ndarray:
-        return np.bincount(group[_label(group, table[key])[1]], minlength=len(first))[group]
-
-    apart = np.where(distinct("row") == distinct("col"), 0, 1 + table["source"])
-    # No address generator goes from the last input block on to the first, for a further rank.
-    alone = (distinct("turn") > 1) & (apart == 0)
-    return _label(group, apart, np.where(alone, np.arange(len(group)), 0))
+    members_of: dict[tuple, list[int]] = {}  # matrices of one layout
+    for n, matrix in enumerate(matrices):
+        members_of.setdefault((step_of[n], *matrix.structure), []).append(n)
+    number = {matrix.name: n for n, matrix in enumerate(matrices)}
+    places: list[list[Placement]] = [[] for _ in matrices]
+    for place in mapping.placements:
+        places[number[place.block.factor.matrix]].append(place)
+    parts: list[Table] = []
+    for (step, *_), members in members_of.items():
+        part = table_of(Layout(mapping.array, [matrices[n] for n in members],
+                               [place for n in members for place in places[n]]))
+        parts.append({**part, "step": np.full(len(part["matrix"]), step),
+                      "kind": kinds[members][part["matrix"]]})
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def _driven(mapping: Mapping, table: dict[str, np.ndarray], number: np.ndarray, count: int
@@ -202,7 +180,7 @@ def _driven(mapping: Mapping, table: dict[str, np.ndarray], number: np.ndarray, 
     np.add.at(along, (array, row + rows), -table["cols"])
     upto = np.zeros((mapping.arrays, mapping.array + 1), dtype=np.int64)
     upto[:, 1:] = along.cumsum(axis=1)[:, :-1].cumsum(axis=1)
-    once = _label(number, row)[1]
+    once = np.unique(labels(number, row)[0], return_index=True)[1]
     cells = upto[array[once], row[once] + rows[once]] - upto[array[once], row[once]]
     return (np.bincount(number[once], rows[once], count).astype(np.int64),
             np.bincount(number[once], cells, count).astype(np.int64))

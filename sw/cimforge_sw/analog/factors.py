@@ -133,6 +133,11 @@ class Matrix:
             raise ConfigError(f"{self.name}: rank must be at least 1, not {self.rank}")
 
     @property
+    def structure(self) -> tuple[int, int, int, int]:
+        """What matrices must agree in to be driven together: K, k, j, r."""
+        return self.inputs, self.blocks_in, self.blocks_out, self.rank
+
+    @property
     def wide_outputs(self) -> int:
         """O with padding."""
         return self.padded_outputs or self.outputs

@@ -12,12 +12,14 @@ from cimforge.spec.errors import ConfigError, DataError
 from cimforge_sw.analog.converter import Conversion, converted_product
 from cimforge_sw.analog.factors import Matrix
 from cimforge_sw.analog.resolution import Resolution
+from cimforge_sw.forward import forward
 from cimforge_sw.integer import int_product, quantize_tensor, requantize_params, symmetric_max
-from cimforge_sw.layers import linear_layers, replace_layer, watch_inputs
+from cimforge_sw.layers import linear_layers, watch_inputs
 from cimforge_sw.models import Model
 from cimforge_sw.monarch.factors import Factors, split_columns
 from cimforge_sw.monarch.module import MonarchLinear
 from cimforge_sw.monarch.shape import MonarchShape
+from cimforge_sw.quantize import use_integers
 from cimforge_sw.tokens import Text, batches, encode
 
 __all__ = ["IntegerMonarch", "IntegerMonarchModel", "align", "quantize_factors", "quantize_monarch"]
@@ -163,7 +165,8 @@ def align(parts: Sequence[IntegerMonarch]) -> list[IntegerMonarch]:
     DataError
         Inputs of different scales.
     """
-    coarsest = min(parts, key=lambda part: part.multiplier / 2.0 ** part.shift)
+    live = [part for part in parts if part.right.any()]  # what is always zero takes any setting
+    coarsest = min(live or parts, key=lambda part: part.multiplier / 2.0 ** part.shift)
     for part in parts:
         if part.act_scale != coarsest.act_scale:
             raise DataError(f"{part.name}: must have the input's scale of {coarsest.name}, "
@@ -195,11 +198,20 @@ class _IntegerLayer(nn.Module):
         """Return float32 [T, K] as INT8; all parts have one scale."""
         return self.parts[0].quantize_input(x.float())
 
-    def forward(self, x: Tensor) -> Tensor:
+    @property
+    def weight(self) -> Tensor:
+        """Integers, for owners that ask for the weight's type before a call (T5)."""
+        return torch.from_numpy(self.parts[0].right)
+
+    def product(self, x: Tensor) -> Tensor:
+        """Return the output [..., O] without the bias, of float32 [..., K]."""
         rows = x.reshape(-1, x.shape[-1]).float()
         out = torch.cat([part.int_product(part.quantize_input(rows), self.how).float()
                          * float(part.out_scale) for part in self.parts], -1)
-        out = out.reshape(*x.shape[:-1], -1)
+        return out.reshape(*x.shape[:-1], -1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = self.product(x)
         return out if self.bias is None else out + self.bias
 
 
@@ -221,7 +233,7 @@ class IntegerMonarchModel:
         """Return a copy whose Monarch layers run on integers, through converters if given."""
         module = copy.deepcopy(self.model.module)
         for name, parts in self.layers.items():
-            replace_layer(module, name, _IntegerLayer(parts, module.get_submodule(name).bias, how))
+            use_integers(module, name, _IntegerLayer(parts, module.get_submodule(name).bias, how))
         return replace(self.model, module=module)
 
 
@@ -256,7 +268,7 @@ def quantize_monarch(model: Model, texts: Iterable[Text],
 
     with torch.inference_mode(), watch_inputs(model.module, layers, see):
         for _, ids in batches(encode(model, texts)):
-            model.module(input_ids=ids)
+            forward(model.module, ids)
     unreached = [name for name, known in ranges.items() if not any(map(any, known))]
     if unreached:
         raise DataError(f"calibration never reached {len(unreached)} layer(s): "

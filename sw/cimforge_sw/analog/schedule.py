@@ -1,6 +1,5 @@
 """From a mapping to commands: addresses, strides, masks, and stages pipelined over tokens."""
 
-from collections import defaultdict
 from collections.abc import Mapping as Dict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -118,10 +117,9 @@ def schedule(mapping: Mapping, names: Sequence[str], weights: Dict[tuple[str, st
         if len(names) > config.requantizers:
             raise ConfigError(f"{len(names)} layers need as many requantizers, but the tile has "
                               f"{config.requantizers}")
-    zeros = -(-memory.acts // config.port)
+    zeros = -(-memory.layout.acts // config.port)
     setup.append(Input(dst=0, count=zeros))
-    stages = [_drives(mapping, memory, stage, local, config, precision or Precision(), used_scales)
-              for stage in memory.stages]
+    stages = _drives(memory, local, config, precision or Precision(), used_scales)
     run = _run(memory, stages, config, tokens, pipelined)
     return AnalogProgram(
         config=config, mapping=mapping.name, names=tuple(names),
@@ -189,25 +187,14 @@ def _part(place: Placement, weights: Dict[tuple[str, str], np.ndarray]) -> np.nd
                   block.first_row:block.first_row + block.rows].T
 
 
-def _drives(mapping: Mapping, memory: Memory, stage: str, local: dict[int, int],
-            config: AnalogConfig, precision: Precision, scales: Dict[str, tuple[int, int, int]]
-            ) -> list[Drive]:
-    """Return the drives of a stage for token 0; arrays take turns."""
-    groups: dict[tuple, list[Placement]] = defaultdict(list)
-    for place in mapping.placements:
-        factor = place.block.factor
-        if factor.matrix in memory.names and factor.stage == stage:
-            # Parts of one block that add up must come one after the other. A drive has one setting
-            # of the requantizer, so layers with different ones take turns.
-            scale = scales[factor.matrix] if stage == "R" else ()
-            groups[place.block.first_row, place.drive, place.array, scale].append(place)
-    drives = []
-    for (_, _, array, _), places in sorted(groups.items(), key=lambda item: item[0]):
-        for together in memory.drivable(places):
-            drives.append(replace(
-                memory.drive(together), array=local[array],
-                **precision.of(config, max(place.block.rows for place in together))))
-    return drives
+def _drives(memory: Memory, local: dict[int, int], config: AnalogConfig, precision: Precision,
+            scales: Dict[str, tuple[int, int, int]]) -> list[list[Drive]]:
+    """Return the drives of every stage for token 0; arrays take turns."""
+    ranked = sorted(set(scales.values()))
+    groups = memory.drivable({name: ranked.index(scale) for name, scale in scales.items()})
+    return [[replace(memory.drive(together), array=local[together[0].array],
+                     **precision.of(config, max(place.block.rows for place in together)))
+             for together in groups[stage]] for stage in memory.stages]
 
 
 def _run(memory: Memory, stages: list[list[Drive]], config: AnalogConfig, tokens: int,
@@ -222,10 +209,11 @@ def _run(memory: Memory, stages: list[list[Drive]], config: AnalogConfig, tokens
 def _ordered(memory: Memory, stages: list[list[Drive]], config: AnalogConfig, tokens: int,
              lead: float, pipelined: bool) -> list[AnalogCommand]:
     run: list[AnalogCommand] = []
+    inputs = memory.layout.matrices[0].inputs
     ready: dict[tuple[int, int], int] = {}  # (stage, token) -> position its input is complete at
 
     def take(token: int) -> None:
-        run.append(Input(dst=memory.input(token), count=-(-memory.inputs // config.port)))
+        run.append(Input(dst=memory.layout.input(token), count=-(-inputs // config.port)))
         ready[0, token] = len(run) - 1
 
     def perform(work: list[tuple[int, int]]) -> None:
@@ -238,9 +226,9 @@ def _ordered(memory: Memory, stages: list[list[Drive]], config: AnalogConfig, to
             ready[stage + 1, token] = len(run) - 1
 
     def send(token: int) -> None:
-        for n, (src, outputs) in enumerate(memory.outputs(token)):
+        for n, (src, outputs) in enumerate(memory.layout.outputs(token)):
             run.append(Output(src=src, count=-(-outputs // config.port),
-                              last=n == len(memory.names) - 1))
+                              last=n == len(memory.layout.matrices) - 1))
 
     depth = len(stages)
     if not pipelined:
