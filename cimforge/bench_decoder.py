@@ -37,7 +37,7 @@ class _Block:
     seconds: float
     weights: int
     cycles_predicted: int
-    cycles_counted: int | None
+    cycles_counted: int
 
 
 def _model(shape: dict[str, Any], hidden: "Tensor", seed: int) -> "Model":
@@ -57,8 +57,7 @@ def _model(shape: dict[str, Any], hidden: "Tensor", seed: int) -> "Model":
 
 
 def run_blocks(shape: dict[str, Any], blocks: int, config: DcimConfig, *, tokens: int = _TOKENS,
-               pattern: str = _PATTERN, backend: str = "batch",
-               progress: Callable[[int, int, str], None] | None = None) -> Iterator[_Block]:
+               pattern: str = _PATTERN, backend: str = "batch") -> Iterator[_Block]:
     """Prune, quantize and execute random blocks one after the other; compare all products.
 
     Parameters
@@ -71,8 +70,6 @@ def run_blocks(shape: dict[str, Any], blocks: int, config: DcimConfig, *, tokens
         N:M of every layer.
     backend : str
         As of `simulate_model`.
-    progress : callable, optional
-        Called with (blocks done, blocks, name of a layer).
 
     Raises
     ------
@@ -88,16 +85,16 @@ def run_blocks(shape: dict[str, Any], blocks: int, config: DcimConfig, *, tokens
         model = _model(shape, hidden, number)
         stats = cf.calibrate(model, row)
         quantized = cf.quantize(cf.prune(model, cf.Plan.uniform(pattern), stats), stats)
-        made = cf.simulate_model(
-            quantized, config, _last_hidden(row), backend=backend, tokens=tokens,
-            progress=lambda done, _, name, n=number: progress and progress(n, blocks, name))
-        assert torch.equal(made.integer, made.hardware)
+        made = cf.simulate_model(quantized, config, _last_hidden(row), backend=backend,
+                                 tokens=tokens)
+        if not torch.equal(made.integer, made.hardware):
+            raise AssertionError(f"block {number}: the tile's hidden states are not the integers'")
         hidden = made.hardware[0] / made.hardware.std()  # random blocks let it grow or fade
-        counted = [layer.cycles_counted for layer in made.layers]
+        counted = [layer.cycles_counted or 0 for layer in made.layers]
         yield _Block(seconds=time.perf_counter() - begin,
                      weights=sum(layer.outputs * layer.inputs for layer in made.layers),
                      cycles_predicted=sum(layer.cycles_predicted for layer in made.layers),
-                     cycles_counted=None if None in counted else sum(counted))
+                     cycles_counted=sum(counted))
 
 
 def _last_hidden(row: list[list[int]]) -> Callable[["Model"], "Tensor"]:
@@ -125,7 +122,7 @@ def run_bench_decoder(out: Path, config_name: str = "default") -> str:
             bar.at(len(done))
     seconds, weights = time.perf_counter() - begin, sum(block.weights for block in done)
     predicted = sum(block.cycles_predicted for block in done)
-    counted = sum(block.cycles_counted or 0 for block in done)
+    counted = sum(block.cycles_counted for block in done)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
     write_records(out / "bench_decoder.json", "python -m cimforge.bench_decoder", [
         {"what": what, "config": config_name, "value": value, "unit": unit, "baseline": None,
