@@ -141,3 +141,7 @@ def test_programs_need_their_inputs(tmp_path):
         cf.simulate_analog(programs, dict.fromkeys(groups[0], x / 2))
     with pytest.raises(DataError, match="expected programs for one configuration"):
         cf.simulate_analog([], inputs)
+    with pytest.raises(DataError, match="expected programs for one configuration"):
+        cf.simulate_analog("abc", inputs)
+    with pytest.raises(DataError, match=r"inputs must be arrays by layer name.*, not a NoneType"):
+        cf.simulate_analog(programs, None)
