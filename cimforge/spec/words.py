@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
@@ -10,8 +10,10 @@ from cimforge.spec.errors import DataError
 
 __all__ = ["WordFormat"]
 
+_Command = TypeVar("_Command")
 
-class WordFormat:
+
+class WordFormat(Generic[_Command]):
     """The fields of a command word, and the commands that use them.
 
     Parameters
@@ -37,8 +39,8 @@ class WordFormat:
         self._aliases, self._logs = aliases or {}, logs or {}
         self._signed = frozenset(signed)
 
-    def encode(self, commands: Sequence[Any]) -> np.ndarray:
-        """Return words as bytes: uint8, shape (len(commands), bytes).
+    def encode(self, commands: Sequence[_Command]) -> np.ndarray:
+        """Return words as little-endian bytes: uint8, shape (len(commands), bytes).
 
         Raises
         ------
@@ -58,14 +60,14 @@ class WordFormat:
                             f"shape {words.shape}")
 
     def unpack(self, word: int) -> dict[str, int]:
-        """Split a word into the values of its fields, as stored."""
+        """Split a word into the values of the layout's fields, as stored."""
         values = {}
         for name, bits in self.layout:
             values[name] = word & (1 << bits) - 1
             word >>= bits
         return values
 
-    def decode(self, words: np.ndarray) -> list[Any]:
+    def decode(self, words: np.ndarray) -> list[_Command]:
         """Inverse of :meth:`encode`.
 
         Raises
@@ -112,7 +114,7 @@ class WordFormat:
             shift += bits
         return word
 
-    def _command(self, kind: Any, values: dict[str, int]) -> Any:
+    def _command(self, kind: Any, values: dict[str, int]) -> _Command:
         arguments: dict[str, int | bool] = {}
         for field in fields(kind):
             name = self._place(kind, field.name)
