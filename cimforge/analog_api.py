@@ -118,8 +118,12 @@ def simulate_analog(programs: Sequence[AnalogProgram], inputs: Mapping[str, np.n
         The RTL differs from the golden model; the message names program and position.
     """
     check_run(backend, stalls, seed)
-    if not programs or any(program.config != programs[0].config for program in programs):
-        raise DataError("simulate_analog: expected programs for one configuration")
+    if {type(program) for program in programs} != {AnalogProgram} or any(
+            program.config != programs[0].config for program in programs):
+        raise DataError("simulate_analog: expected programs for one configuration (from cf.deploy)")
+    if not isinstance(inputs, Mapping):
+        raise DataError("simulate_analog: inputs must be arrays by layer name (from "
+                        f"cf.capture_inputs), not a {type(inputs).__name__}")
     sets = [analog_vectors(program, _input(program, inputs)) for program in programs]
     expected = [made.expected() for made in sets]
     counters = [answer.counters for answer in expected]

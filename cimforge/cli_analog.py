@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from cimforge.cli_models import default_texts
+from cimforge.spec.checks import check_integer
 
 __all__ = ["register"]
 
@@ -44,7 +45,7 @@ def analog(model: _Model,
            config: Annotated[str, typer.Option("--config", help="Preset or YAML file.")] =
            "default",
            tokens: Annotated[int, typer.Option(min=1, help="Vectors to run.")] = 4,
-           bits: Annotated[int, typer.Option(min=0, help="ADC bits; 0: lossless.")] = 0,
+           bits: Annotated[int, typer.Option(help="ADC bits, 1 to 16; 0: lossless.")] = 0,
            backend: Annotated[str, typer.Option(
                help="golden: NumPy; cocotb or batch: RTL, compared with it.")] = "golden",
            stalls: Annotated[float, typer.Option(help="On the RTL: probability of a wait.")] = 0.0,
@@ -55,6 +56,7 @@ def analog(model: _Model,
     """Run layers as Monarch factors on the analog tile, on activations of the text."""
     from cimforge.monarch.simulate import Options, run_analog
 
+    check_integer("--bits", bits, 0, 16)
     options = Options(layers=tuple(layer or ("*",)), rule=rule, recover=recover, mapping=mapping,
                       config=config, tokens=tokens, bits=bits, backend=backend, stalls=stalls,
                       seed=seed)

@@ -76,7 +76,10 @@ def test_a_drive_ends_with_the_array():
 
 
 @pytest.mark.parametrize("wrong", [{"rows": 0}, {"rows": 4, "bits": 17}, {"rows": 4, "shift": 16},
-                                   {"rows": 4, "cell_bits": 3}, {"rows": 4, "row_group": -1}])
+                                   {"rows": 4, "cell_bits": 3}, {"rows": 4, "row_group": -1},
+                                   {"rows": 2.5}, {"rows": "8"}, {"rows": 8, "bits": 2.0},
+                                   {"rows": 8, "shift": -1}, {"rows": 8, "row_group": 3.0},
+                                   {"rows": 8, "rounded": 1}, {"rows": 8, "cell_bits": 1.0}])
 def test_conversions_that_are_none(wrong):
     with pytest.raises(ConfigError, match="must be"):
         Conversion(**wrong)

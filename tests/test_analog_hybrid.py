@@ -134,6 +134,9 @@ def test_bad_input():
                                           f"{least - 1}$"):
         hybrid(_layers(2), CONFIG, least - 1)
     assert hybrid(_layers(2), CONFIG, least).arrays == least
+    for arrays in (0, -1, 2.5, True, "9"):
+        with pytest.raises(ConfigError, match="arrays must be an integer of at least 1, not"):
+            hybrid(_layers(2), CONFIG, arrays)
     with pytest.raises(ConfigError, match="objective must be one of interval, serial, energy, not "
                                           "'area'"):
         hybrid(_layers(1), CONFIG, 99, "area")

@@ -78,8 +78,8 @@ def test_factors_that_share_an_input_lie_side_by_side():
 def test_blocks_of_one_factor_are_scattered():
     mapping = scatter([SQUARE], 256, arrays=32)
     assert len({place.array for place in mapping.of("w", "R")}) == 32
-    with pytest.raises(ConfigError, match="64 blocks of 32 x 32 need 1 arrays, not -1"):
-        scatter([SQUARE], 256, arrays=-1)
+    with pytest.raises(ConfigError, match="128 blocks of 32 x 32 need 2 arrays, not 1"):
+        scatter([SQUARE, dataclasses.replace(SQUARE, name="x")], 256, arrays=1)
 
 
 def test_large_blocks_are_cut_into_parts():
@@ -114,8 +114,49 @@ def test_shapes_that_have_no_such_blocks():
         Matrix("w", 384, 384, 12, 5)
     with pytest.raises(ConfigError, match="has no Monarch structure"):
         dense([Matrix("w", 384, 384)], 64)
-    with pytest.raises(ConfigError, match="rank must be at least 1, not 0"):
-        Matrix("w", 384, 384, 12, 12, rank=0)
+
+
+@pytest.mark.parametrize(("wrong", "message"), [
+    ({"rank": 0}, "rank must be an integer of at least 1, not 0"),
+    ({"outputs": 4.5}, "outputs must be an integer of at least 1, not 4.5"),
+    ({"inputs": "8"}, "inputs must be an integer of at least 1, not '8'"),
+    ({"inputs": True}, "inputs must be an integer of at least 1, not True"),
+    ({"blocks_in": -1}, "blocks_in must be an integer of at least 0, not -1"),
+    ({"blocks_out": 2.0}, "blocks_out must be an integer of at least 0, not 2.0"),
+    ({"padded_outputs": 4}, "padded_outputs must be an integer of at least 8, not 4"),
+    ({"padded_inputs": -8}, "padded_inputs must be an integer of at least 8, not -8"),
+    ({"padded_inputs": 0.0}, "padded_inputs must be an integer of at least 0, not 0.0"),
+])
+def test_matrices_that_are_none(wrong, message):
+    with pytest.raises(ConfigError, match=f"w: {message}"):
+        Matrix(**{"name": "w", "outputs": 8, "inputs": 8, "blocks_in": 2, "blocks_out": 2} | wrong)
+
+
+@pytest.mark.parametrize("name", MAPPINGS)
+@pytest.mark.parametrize(("array", "grain", "message"), [
+    (48, 8, "array must be a power of two of at least 1, not 48"),
+    (0, 1, "array must be a power of two of at least 1, not 0"),
+    (64.0, 8, "array must be a power of two of at least 1, not 64.0"),
+    (64, 0, "grain must be a power of two in 1..64, not 0"),
+    (64, 3, "grain must be a power of two in 1..64, not 3"),
+    (64, 128, "grain must be a power of two in 1..64, not 128"),
+    (64, 2.0, "grain must be a power of two in 1..64, not 2.0"),
+])
+def test_arrays_that_are_none(name, array, grain, message):
+    with pytest.raises(ConfigError, match=message):
+        MAPPINGS[name]([SQUARE], array, grain)
+
+
+@pytest.mark.parametrize("name", MAPPINGS)
+def test_names_tell_matrices_apart(name):
+    with pytest.raises(DataError, match=f"{name}: expected matrices of different names, not 'w' 2"):
+        MAPPINGS[name]([SQUARE, SQUARE], 256)
+
+
+@pytest.mark.parametrize("arrays", [-1, 2.5, "4", True])
+def test_numbers_of_arrays_that_are_none(arrays):
+    with pytest.raises(ConfigError, match="arrays must be an integer of at least 0, not"):
+        scatter([SQUARE], 256, arrays=arrays)
 
 
 def test_padding_is_to_powers_of_two():

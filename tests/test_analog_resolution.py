@@ -39,7 +39,9 @@ def test_full_scale_is_the_converters_or_the_columns():
 
 
 @pytest.mark.parametrize("wrong", [{"bits": 0}, {"bits": 17}, {"bits": 4, "rule": "round"},
-                                   {"bits": 4, "array": 0}, {"bits": 4, "cell_bits": 3}])
+                                   {"bits": 4, "array": 0}, {"bits": 4, "cell_bits": 3},
+                                   {"bits": 2.5}, {"bits": True}, {"bits": 4, "rule": None},
+                                   {"bits": 4, "array": 64.0}, {"bits": 4, "cell_bits": True}])
 def test_resolutions_that_are_none(wrong):
     with pytest.raises(ConfigError, match="must be"):
         Resolution(**wrong)

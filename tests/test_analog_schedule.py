@@ -181,6 +181,26 @@ def test_precision_rules():
         run(Precision(bits=8))
 
 
+@pytest.mark.parametrize(("wrong", "message"), [
+    ({"bits": -1}, "bits must be in 0..16, not -1"),
+    ({"bits": 17}, "bits must be in 0..16, not 17"),
+    ({"bits": 1.5}, "bits must be an integer in 0..16, not 1.5"),
+    ({"bits": "3"}, "bits must be an integer in 0..16, not '3'"),
+    ({"row_group": 3}, "row_group must be a power of two in 1..512, not 3"),
+    ({"row_group": -1}, "row_group must be in 0..512, not -1"),
+    ({"row_group": 1024}, "row_group must be in 0..512, not 1024"),
+    ({"row_group": 0.0}, "row_group must be an integer in 0..512, not 0.0"),
+    ({"shift": 16}, "shift must be in 0..15, not 16"),
+    ({"shift": 1.0}, "shift must be an integer in 0..15, not 1.0"),
+    ({"offset": 4096}, "offset must be in 0..4095, not 4096"),
+    ({"offset": -1}, "offset must be in 0..4095, not -1"),
+    ({"rounded": 1}, "rounded must be True or False, not 1"),
+])
+def test_precisions_that_are_none(wrong, message):
+    with pytest.raises(ConfigError, match=message):
+        Precision(**wrong)
+
+
 @pytest.mark.parametrize("adcs", [4, 8, 16, 32])
 def test_the_interval_of_a_pipelined_token_is_the_closed_form(adcs):
     """Linear: 8 (t_settle + rounds(m) A); sparse the same with its A, both stages at once."""
@@ -238,6 +258,9 @@ def test_what_does_not_fit_is_one_error():
             config=AnalogConfig(acc_depth=64))
     refused(ConfigError, "blocks of 8 x 8 cells are not whole grains of 16",
             config=AnalogConfig(grain=16))
+    refused(ConfigError, "precision must be a Precision, not 3", precision=3)
+    refused(ConfigError, "tokens must be an integer of at least 1, not 2.5", tokens=2.5)
+    refused(ConfigError, "tokens must be an integer of at least 1, not 0", tokens=0)
     refused(DataError, "'v' is not in the mapping of w", names=["v"])
     refused(DataError, "w: no weights of stage R", weights={})
     refused(DataError, r"w R: weights must be int8 of shape \(8, 8, 8\), not int64 of shape",

@@ -118,6 +118,13 @@ def test_what_cannot_be_run_is_one_message(run, arguments, message):
     assert message in error
 
 
+@pytest.mark.parametrize("bits", ["17", "-1"])
+def test_bits_out_of_range_are_refused_before_the_model_is_looked_for(run, bits):
+    code, _, error = run("analog", "nowhere", "--bits", bits)
+    assert (code, error.splitlines()[-1]) == (
+        2, f"cimforge: --bits must be in 0..16, not {bits}")
+
+
 def test_saved_vectors_are_whole_or_refused(run, work):
     run("analog", "bert", "--config", "tile.yaml", "--calib", "text.txt", "--rule", "4x4",
         "--layer", "*.0.intermediate.dense", "--tokens", "2", "--out", "made")
@@ -169,3 +176,7 @@ def test_programs_need_their_inputs(tmp_path):
         cf.simulate_analog(programs, dict.fromkeys(groups[0], x / 2))
     with pytest.raises(DataError, match="expected programs for one configuration"):
         cf.simulate_analog([], inputs)
+    with pytest.raises(DataError, match="expected programs for one configuration"):
+        cf.simulate_analog("abc", inputs)
+    with pytest.raises(DataError, match=r"inputs must be arrays by layer name.*, not a NoneType"):
+        cf.simulate_analog(programs, None)

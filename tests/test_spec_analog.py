@@ -7,6 +7,7 @@ from cimforge.spec.analog.address import Side, last_address, lines
 from cimforge.spec.analog.commands import FIELDS, Drive, End, SetRequantize, decode, encode
 from cimforge.spec.analog.config import AnalogConfig
 from cimforge.spec.analog.timing import timeline
+from cimforge.spec.commands import End as DigitalEnd
 from cimforge.spec.errors import ConfigError, DataError
 from cimforge.spec.yaml_config import analog_preset_names, load_analog_config, save_config
 
@@ -43,8 +44,29 @@ def test_words_are_whole_bytes_and_hold_what_fits():
                              ({"depends": -1}, "depends = -1 does not fit 16 bits")):
         with pytest.raises(DataError, match=message):
             encode([Drive(**drive | changes)])
+    for changes, message in (({"src": 1.5}, r"src must be an integer, not 1.5 in Drive\("),
+                             ({"bits": "x"}, r"bits must be an integer, not 'x' in Drive\("),
+                             ({"row_group": 8.0}, "row_group must be an integer, not 8.0"),
+                             ({"round": None}, "round must be an integer, not None")):
+        with pytest.raises(DataError, match=message):
+            encode([Drive(**drive | changes)])
+    for command in (None, 5, DigitalEnd()):
+        with pytest.raises(DataError, match="command 1: expected a command, not"):
+            encode([End(), command])
     with pytest.raises(DataError, match="command 1: unknown opcode 0"):
         decode(np.concatenate([encode([End()]), np.zeros((1, 32), dtype=np.uint8)]))
+
+
+@pytest.mark.parametrize(("change", "came"), [
+    (lambda words: words[:, :-1], r"uint8 of shape \(2, 31\)"),
+    (lambda words: words[0], r"uint8 of shape \(32,\)"),
+    (lambda words: words.astype(np.int64), r"int64 of shape \(2, 32\)"),
+    (lambda words: words.view(np.int8), r"int8 of shape \(2, 32\)"),
+    (lambda words: words.tolist(), r"\[\["),
+])
+def test_words_of_another_shape_or_type(change, came):
+    with pytest.raises(DataError, match=rf"words must be uint8 of shape \(n, 32\), not {came}"):
+        decode(change(encode([End(), End()])))
 
 
 def test_addresses_one_by_one():

@@ -59,6 +59,15 @@ def test_rules_that_no_layer_can_follow(rule, message):
         rule()
 
 
+@pytest.mark.parametrize("rule", ["sqrt", "square", "2x2"])
+@pytest.mark.parametrize("size", [8.5, 0, "8"])
+def test_sizes_that_no_layer_has(rule, size):
+    with pytest.raises(ConfigError, match="outputs must be an integer of at least 1, not"):
+        MonarchRule.parse(rule).shape(size, 8)
+    with pytest.raises(ConfigError, match="inputs must be an integer of at least 1, not"):
+        MonarchRule.parse(rule).shape(8, size)
+
+
 def test_a_prime_side_can_be_padded():
     assert MonarchRule("square").shape(37, 36).full == (49, 49)
 

@@ -198,6 +198,8 @@ def test_an_unknown_opcode_and_streams_of_the_wrong_length():
         tile.run([Input(dst=0, count=3)], acts=np.zeros((1, 1), dtype=np.int8))
     with pytest.raises(DataError, match="leave 1 weight beats"):
         tile.run([End()], weights=np.zeros((1, 1), dtype=np.int8))
+    with pytest.raises(DataError, match=r"words must be uint8 of shape \(n, 32\), not int64"):
+        tile.run(np.zeros((1, 32), dtype=np.int64))
     with pytest.raises(DataError, match=r"acts must be int8 of shape \(beats, 1\)"):
         tile.run([End()], acts=np.zeros((1, 2), dtype=np.int8))
 

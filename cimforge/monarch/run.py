@@ -14,13 +14,20 @@ from cimforge_sw.analog.models import WORKLOADS
 __all__ = ["run_paper_monarch"]
 
 
-def run_paper_monarch(out: Path) -> str:
-    """Write ``monarch.json``, ``monarch.md`` and pictures; return the bars as text.
+def run_paper_monarch(out: Path) -> tuple[str, bool]:
+    """Write ``monarch.json``, ``monarch.md`` and pictures.
 
     Parameters
     ----------
     out : Path
         Folder of the report.
+
+    Returns
+    -------
+    text : str
+        The bars.
+    met : bool
+        Whether all of them are.
 
     Raises
     ------
@@ -39,5 +46,6 @@ def run_paper_monarch(out: Path) -> str:
             pictures(out / "img", records)
     report = write_records(out / "monarch.json", "make paper-monarch", records, bars=bars(records))
     write_atomic(out / "monarch.md", monarch_page(report).encode())
-    return "".join(f"{'met ' if bar['met'] else 'MISSED'} {bar['bar']:58} {bar['ours']:7.3f}, "
+    text = "".join(f"{'met ' if bar['met'] else 'MISSED'} {bar['bar']:58} {bar['ours']:7.3f}, "
                    f"wanted {bar['wanted']:g}\n" for bar in report["bars"])
+    return text, all(bar["met"] for bar in report["bars"])

@@ -37,7 +37,21 @@ its array counts come out. Accuracy is no subject of this page.
 Formulas and further assumptions: [docs/monarch-cost.md](../docs/monarch-cost.md)."""
 
 _LATENCY = """At the point that gives the paper's figures, 8 converters per array and t_settle = 7;
-ratio of cycles, geometric mean of the models; a dash where nothing was computed."""
+ratio of cycles, geometric mean of the models; a dash where nothing was computed: hybrid has no
+`paper_rows8`, which is there to show what dense and scatter pay for few clamps.
+
+Hybrid equals scatter in every row, here and in the sweep below, because it scatters every layer:
+linear and sparse take more arrays than its budget, and on the arrays that dense takes, all of which
+scatter uses too, no other choice has a lesser interval. Its program finds that; it cannot find
+better. The two part in `example`, where every diagonal has an array of its own, and in the picture
+of 14 arrays below."""
+
+_ENERGY = """
+Ratio of energies per token, geometric mean of the models; tables in `cost/tech`. A dash: hybrid was
+not computed for `padded`, which is there to be compared with the paper, and the paper has no
+hybrid. For `trimmed` it equals dense_shared, which takes the least energy of all that fit its
+budget: one drive for Q, K and V. Sparse takes less without loss, on about seven times as many
+arrays."""
 
 _SATURATION = """
 Three bits hold sums up to 7, so columns of 32 or 64 driven cells are clamped more often than not;
@@ -77,8 +91,7 @@ def monarch_page(report: dict[str, Any]) -> str:
               for blocks in ("padded", "trimmed") for kind in ("per_array", "equal_adcs")]
     lines += ["", "## Saturation", _SATURATION, "", *_saturation(records, models[0]), "",
               "## Energy against linear", "",
-              "Ratio of energies per token, geometric mean of the models; tables in `cost/tech`.",
-              "", *_energy(records), "", "## Mappings", "",
+              *_ENERGY.split("\n")[1:], "", *_energy(records), "", "## Mappings", "",
               "Q, K, V and O of one layer, n = 1024, b = 32.", ""]
     lines += [f"![{name}](img/monarch-{name}.svg)" for name in ("linear", *_MAPPINGS)]
     lines += ["", "## Programs in time", "",

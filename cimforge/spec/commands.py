@@ -10,13 +10,11 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import ClassVar
 
-import numpy as np
-
 from cimforge.spec.words import WordFormat
 
 __all__ = [
-    "FIELDS", "WORD_BYTES", "Command", "Compute", "End", "ErrorCode", "LoadActs", "LoadSelects",
-    "LoadWeights", "Opcode", "SetRequantize", "decode", "encode", "unpack_word",
+    "FIELDS", "FORMAT", "WORD_BYTES", "Command", "Compute", "End", "ErrorCode", "LoadActs",
+    "LoadSelects", "LoadWeights", "Opcode", "SetRequantize", "decode", "encode", "unpack_word",
 ]
 
 
@@ -139,33 +137,9 @@ _ALIASES = {
     Opcode.LOAD_ACTS: {"beats": "stride"},
     Opcode.SET_REQUANTIZE: {"output": "row", "multiplier": "count", "shift": "steps"},
 }
-_FORMAT = WordFormat(
+#: Words of these commands.
+FORMAT: WordFormat[Command] = WordFormat(
     FIELDS, (LoadWeights, LoadSelects, LoadActs, Compute, SetRequantize, End), aliases=_ALIASES,
     logs={"m": "m_log2", "group": "group_log2"}, signed=("bias",))
 
-
-def encode(commands: list[Command]) -> np.ndarray:
-    """Return command words as little-endian bytes: uint8, shape (len(commands), 16).
-
-    Raises
-    ------
-    DataError
-        If a value does not fit its field.
-    """
-    return _FORMAT.encode(commands)
-
-
-def unpack_word(word: int) -> dict[str, int]:
-    """Split a command word into the values of :data:`FIELDS`."""
-    return _FORMAT.unpack(word)
-
-
-def decode(words: np.ndarray) -> list[Command]:
-    """Inverse of :func:`encode`.
-
-    Raises
-    ------
-    DataError
-        If a word has an unknown opcode; the message names its position.
-    """
-    return _FORMAT.decode(words)
+encode, decode, unpack_word = FORMAT.encode, FORMAT.decode, FORMAT.unpack

@@ -5,6 +5,7 @@ import json
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 
+from cimforge.spec.checks import check_choice, check_integer
 from cimforge.spec.errors import ConfigError
 from cimforge.spec.mode import PUBLISHED_PAIR_MODES, Mode
 
@@ -105,19 +106,15 @@ class DcimConfig:
         for field in fields(self):
             value = getattr(self, field.name)
             if field.name == "select":
-                if value not in _SELECTS:
-                    raise ConfigError(f"select must be one of {', '.join(_SELECTS)}, not {value!r}")
+                check_choice("select", value, _SELECTS)
             elif not isinstance(value, int) or isinstance(value, bool):
                 raise ConfigError(f"{field.name} must be an integer, not {value!r}")
 
     def _choice(self, name: str, choices: tuple[int, ...]):
-        if getattr(self, name) not in choices:
-            wanted = ", ".join(map(str, choices))
-            raise ConfigError(f"{name} must be one of {wanted}, not {getattr(self, name)!r}")
+        check_choice(name, getattr(self, name), choices)
 
     def _range(self, name: str, low: int, high: int):
-        if not low <= getattr(self, name) <= high:
-            raise ConfigError(f"{name} must be in {low}..{high}, not {getattr(self, name)!r}")
+        check_integer(name, getattr(self, name), low, high)
 
     def _check_array(self):
         self._choice("sub_macros", (1, 2, 4, 8))

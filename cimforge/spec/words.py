@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
@@ -10,8 +10,10 @@ from cimforge.spec.errors import DataError
 
 __all__ = ["WordFormat"]
 
+_Command = TypeVar("_Command")
 
-class WordFormat:
+
+class WordFormat(Generic[_Command]):
     """The fields of a command word, and the commands that use them.
 
     Parameters
@@ -37,34 +39,43 @@ class WordFormat:
         self._aliases, self._logs = aliases or {}, logs or {}
         self._signed = frozenset(signed)
 
-    def encode(self, commands: Sequence[Any]) -> np.ndarray:
-        """Return words as bytes: uint8, shape (len(commands), bytes).
+    def encode(self, commands: Sequence[_Command]) -> np.ndarray:
+        """Return words as little-endian bytes: uint8, shape (len(commands), bytes).
 
         Raises
         ------
         DataError
-            If a value does not fit its field.
+            If something is no command, or a value no integer, or does not fit its field.
         """
-        data = b"".join(self._word(command).to_bytes(self.bytes, "little")
-                        for command in commands)
+        data = b"".join(self._word(position, command).to_bytes(self.bytes, "little")
+                        for position, command in enumerate(commands))
         return np.frombuffer(data, dtype=np.uint8).reshape(-1, self.bytes)
 
+    def check(self, words: np.ndarray) -> None:
+        """Refuse an array that does not hold words, as :meth:`encode` returns them; a DataError."""
+        if not isinstance(words, np.ndarray):
+            raise DataError(f"words must be uint8 of shape (n, {self.bytes}), not {words!r}")
+        if words.dtype != np.uint8 or words.ndim != 2 or words.shape[1] != self.bytes:
+            raise DataError(f"words must be uint8 of shape (n, {self.bytes}), not {words.dtype} of "
+                            f"shape {words.shape}")
+
     def unpack(self, word: int) -> dict[str, int]:
-        """Split a word into the values of its fields, as stored."""
+        """Split a word into the values of the layout's fields, as stored."""
         values = {}
         for name, bits in self.layout:
             values[name] = word & (1 << bits) - 1
             word >>= bits
         return values
 
-    def decode(self, words: np.ndarray) -> list[Any]:
+    def decode(self, words: np.ndarray) -> list[_Command]:
         """Inverse of :meth:`encode`.
 
         Raises
         ------
         DataError
-            If a word has an unknown opcode; the message names its position.
+            If these are no words, or one has an unknown opcode; the message names its position.
         """
+        self.check(words)
         commands = []
         for position, row in enumerate(words):
             values = self.unpack(int.from_bytes(row.tobytes(), "little"))
@@ -78,11 +89,16 @@ class WordFormat:
         """Return the word's field of a command's field."""
         return self._logs.get(name) or self._aliases.get(command.opcode, {}).get(name, name)
 
-    def _word(self, command: Any) -> int:
+    def _word(self, position: int, command: Any) -> int:
+        if type(command) not in self._kinds.values():
+            raise DataError(f"command {position}: expected a command, not {command!r}")
         values = {"opcode": int(command.opcode)}
         for field in fields(command):
-            value, name = int(getattr(command, field.name)), self._place(command, field.name)
+            value, name = getattr(command, field.name), self._place(command, field.name)
             label = field.name
+            if not isinstance(value, (int, np.integer, np.bool_)):
+                raise DataError(f"{label} must be an integer, not {value!r} in {command}")
+            value = int(value)
             if field.name in self._logs:
                 if value < 1 or value & (value - 1):
                     raise DataError(f"{field.name} must be a power of two in {command}")
@@ -98,7 +114,7 @@ class WordFormat:
             shift += bits
         return word
 
-    def _command(self, kind: Any, values: dict[str, int]) -> Any:
+    def _command(self, kind: Any, values: dict[str, int]) -> _Command:
         arguments: dict[str, int | bool] = {}
         for field in fields(kind):
             name = self._place(kind, field.name)

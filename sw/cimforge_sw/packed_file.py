@@ -3,19 +3,17 @@
 The format is specified in ``docs/formats.md``.
 """
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 from cimforge.spec.errors import ConfigError, DataError
 from cimforge.spec.pattern import NmPattern
+from cimforge_sw.layer_file import LayerFormat
 from cimforge_sw.layers import linear_layers
 from cimforge_sw.packed_layer import PackedShape, pack_layer, unpack_layer
 
@@ -24,7 +22,8 @@ __all__ = ["PACKED_FORMAT", "PACKED_VERSION", "PackedFile", "PackedLayer", "chec
 
 PACKED_FORMAT = "cimforge-nm"
 PACKED_VERSION = "1"
-_KEYS = {"n", "m", "inputs", "outputs", "dtype", "transposed"}
+_FORMAT = LayerFormat(PACKED_FORMAT, PACKED_VERSION, frozenset(
+    {"n", "m", "inputs", "outputs", "dtype", "transposed"}))
 
 
 @dataclass(frozen=True)
@@ -84,8 +83,7 @@ def write_packed(path: Path, content: PackedFile) -> None:
         described[name] = {
             "n": layer.shape.pattern.n, "m": layer.shape.pattern.m, "inputs": layer.shape.inputs,
             "outputs": layer.shape.outputs, "dtype": layer.dtype, "transposed": layer.transposed}
-    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path, metadata={
-        "format": PACKED_FORMAT, "version": PACKED_VERSION, "layers": json.dumps(described)})
+    _FORMAT.write(path, tensors, described)
 
 
 def read_packed(path: Path) -> PackedFile:
@@ -98,13 +96,7 @@ def read_packed(path: Path) -> PackedFile:
         besides, tensors that do not fit the metadata or that it does not describe, or a damaged
         index; names the file and the layer.
     """
-    try:
-        with safe_open(path, framework="pt") as file:
-            layers = _layers(path, file.metadata() or {})
-            # Copies: a mapped tensor would change, or end the process, with its file.
-            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}
-    except (SafetensorError, OSError) as error:
-        raise DataError(f"{path}: truncated or damaged safetensors: {error}") from error
+    tensors, layers = _FORMAT.read(path, _layer)
     masks = {}
     for name, layer in layers.items():
         try:
@@ -154,25 +146,7 @@ def _take(name: str, layer: PackedLayer, tensors: dict[str, Tensor]) -> tuple[Te
     return unpack_layer(name, values, index, layer.shape)
 
 
-def _layers(path: Path, metadata: dict[str, str]) -> dict[str, PackedLayer]:
-    if metadata.get("format") != PACKED_FORMAT:
-        raise DataError(f"{path}: expected the format {PACKED_FORMAT!r} in the metadata, "
-                        f"not {metadata.get('format')!r}")
-    if metadata.get("version") != PACKED_VERSION:
-        raise DataError(f"{path}: version {metadata.get('version')!r} of {PACKED_FORMAT}; this "
-                        f"cimforge reads version {PACKED_VERSION!r}")
-    try:
-        raw = json.loads(metadata.get("layers", ""))
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{path}: 'layers' of the metadata is not JSON: {error}") from error
-    if not isinstance(raw, dict):
-        raise DataError(f"{path}: expected an object by layer name as 'layers' of the metadata")
-    return {name: _layer(f"{path}: layer {name!r}", entry) for name, entry in raw.items()}
-
-
-def _layer(where: str, entry: Any) -> PackedLayer:
-    if not isinstance(entry, dict) or entry.keys() != _KEYS:
-        raise DataError(f"{where}: expected exactly {', '.join(sorted(_KEYS))} in the metadata")
+def _layer(where: str, entry: dict[str, Any]) -> PackedLayer:
     sizes = [entry["outputs"], entry["inputs"]]
     if not all(type(size) is int and size > 0 for size in sizes):  # True is an int, too
         raise DataError(f"{where}: expected positive integers as outputs and inputs, not {sizes}")

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from cimforge.spec.commands import (
+    FORMAT,
     Command,
     Compute,
     ErrorCode,
@@ -17,15 +18,13 @@ from cimforge.spec.commands import (
     LoadSelects,
     LoadWeights,
     SetRequantize,
-    decode,
-    encode,
-    unpack_word,
 )
 from cimforge.spec.config import DcimConfig
 from cimforge.spec.errors import DataError
 from cimforge.spec.layout import unpack_acts, unpack_selects, unpack_weights
 from cimforge.spec.mode import Mode
 from cimforge_verif.checks import BankState, check
+from cimforge_verif.command_tile import CommandTile
 from cimforge_verif.golden import requantize
 from cimforge_verif.products import Bank, products
 
@@ -47,7 +46,7 @@ class Counters:
         return asdict(self)
 
 
-class Tile:
+class Tile(CommandTile[Command]):
     """Executes commands as ``docs/dcim.md`` says.
 
     Parameters
@@ -61,79 +60,35 @@ class Tile:
     Attributes
     ----------
     error : ErrorCode
-        Sticky until :meth:`clear`.
-    position : int
-        Of the command in error, counted since reset or ``clear``; meaningless without an error.
     counters : Counters
-    last : list of int
-        Of every beat that :meth:`run` returned, whether it is the last of its command.
+    position, last
+        As of `CommandTile`; beats of the input streams are bytes. A sum that overflows is a
+        DataError of :meth:`run`.
     """
 
+    _format = FORMAT
+
     def __init__(self, config: DcimConfig, name: str = "program", multiply=products):
-        self.config, self.name, self._multiply = config, name, multiply
+        self.config, self._multiply = config, multiply
         lanes = config.sub_macros * config.cols
         self._windows = np.zeros((config.act_depth, config.window_beats * config.act_lanes),
                                  dtype=np.int64)
         self._acc = np.zeros((config.acc_depth, lanes), dtype=np.int64)
         self._scale = np.zeros((3, lanes), dtype=np.int64)  # bias, multiplier, shift
-        self._out: list[np.ndarray] = []
-        self.last: list[int] = []
-        self._streams: dict[str, np.ndarray] = {}
-        self.clear()
+        widths = (-(-bits // 8) for bits in (config.weight_beat_bits, config.act_port_bits))
+        super().__init__(name, config.out_port, *((np.uint8, width) for width in widths))
 
     def clear(self) -> None:
         """Forget the error and the banks, and count from zero."""
         self.counters = Counters()
-        self.error, self.position, self._taken = ErrorCode.NONE, 0, 0
+        super().clear()
+        self.error = ErrorCode.NONE
         self._states = [BankState() for _ in range(self.config.weight_banks)]
         self._banks: dict[int, Bank] = {}
         self._selects: dict[int, tuple] = {}
 
-    def run(self, words: np.ndarray | list[Command], weights: np.ndarray | None = None,
-            acts: np.ndarray | None = None) -> np.ndarray:
-        """Execute commands.
-
-        Parameters
-        ----------
-        words : ndarray of uint8, shape (n, 16), or list of Command
-        weights, acts : ndarray of uint8, shape (beats, bytes), optional
-            The input streams; what an error leaves of them is discarded.
-
-        Returns
-        -------
-        ndarray of int64, shape (beats, out_port)
-            The result stream.
-
-        Raises
-        ------
-        DataError
-            If the commands want more beats than there are, leave some, or overflow a sum. An
-            illegal command raises nothing: it sets :attr:`error`.
-        """
-        config = self.config
-        if isinstance(words, list):
-            words = encode(words)
-        self._streams = {
-            "weight": _beats("weights", weights, config.weight_beat_bits),
-            "activation": _beats("acts", acts, config.act_port_bits)}
-        self._out, self.last = [np.zeros((0, config.out_port), dtype=np.int64)], []
-        for word in words:
-            self._take(word)
-        left = {name: len(rest) for name, rest in self._streams.items() if len(rest)}
-        if left and self.error is ErrorCode.NONE:
-            raise DataError(f"{self.name}: the commands leave " + " and ".join(
-                f"{count} {name} beats" for name, count in left.items()))
-        return np.concatenate(self._out)
-
-    def _take(self, word: np.ndarray):
-        if self.error is not ErrorCode.NONE:
-            return
-        fields = unpack_word(int.from_bytes(word.tobytes(), "little"))
-        self.error = check(self.config, fields, self._states)
-        self.position = self._taken
-        if self.error is ErrorCode.NONE:
-            self._execute(decode(word[None])[0])
-            self._taken += 1
+    def _check(self, fields: dict[str, int]) -> ErrorCode:
+        return check(self.config, fields, self._states)
 
     def _execute(self, command: Command):
         if isinstance(command, LoadWeights):
@@ -155,16 +110,12 @@ class Tile:
             self._scale[:, command.output] = command.bias, command.multiplier, command.shift
 
     def _next(self, name: str, count: int) -> np.ndarray:
-        stream = self._streams[name]
-        if len(stream) < count:
-            raise DataError(f"{self.name}: command {self.position} wants {count} {name} beats, "
-                            f"but {len(stream)} are left")
-        self._streams[name] = stream[count:]
+        beats = super()._next(name, count)
         if name == "weight":
             self.counters.load_weights += count
         else:
             self.counters.load_acts += count
-        return stream[:count]
+        return beats
 
     def _compute(self, command: Compute):
         config, bank = self.config, self._banks[command.bank]
@@ -183,8 +134,7 @@ class Tile:
         if command.requantize:
             bias, multiplier, shift = self._scale
             sums = requantize(sums, bias, multiplier, shift, config.act_bits)
-        self._out.append(sums[:, :config.outputs(mode)].reshape(-1, config.out_port))
-        self.last += [0] * (len(self._out[-1]) - 1) + [1]
+        self._send(sums[:, :config.outputs(mode)].reshape(-1, config.out_port), last=True)
 
     def _count(self, command: Compute, bank: Bank):
         config, count = self.config, command.count
@@ -201,13 +151,3 @@ class Tile:
             raise DataError(f"{self.name}: command {self.position} overflows acc_bits = "
                             f"{self.config.acc_bits}: vector {vector}, lane {lane} sums to "
                             f"{sums[vector, lane]}")
-
-
-def _beats(name: str, beats: np.ndarray | None, bits: int) -> np.ndarray:
-    width = -(-bits // 8)
-    if beats is None:
-        return np.zeros((0, width), dtype=np.uint8)
-    if beats.ndim != 2 or beats.shape[1] != width or beats.dtype != np.uint8:
-        raise DataError(f"{name} must be uint8 of shape (beats, {width}), not {beats.dtype} of "
-                        f"shape {beats.shape}")
-    return beats

@@ -10,14 +10,12 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import ClassVar
 
-import numpy as np
-
 from cimforge.spec.words import WordFormat
 
 __all__ = [
-    "FIELDS", "WORD_BYTES", "AnalogCommand", "AnalogError", "AnalogOpcode", "Drive", "End", "Erase",
-    "Input", "Output", "Program", "ReadSaturation", "SetRequantize", "decode", "encode",
-    "unpack_word",
+    "FIELDS", "FORMAT", "WORD_BYTES", "AnalogCommand", "AnalogError", "AnalogOpcode", "Drive",
+    "End", "Erase", "Input", "Output", "Program", "ReadSaturation", "SetRequantize", "decode",
+    "encode", "unpack_word",
 ]
 
 
@@ -177,7 +175,8 @@ class End:
 
 AnalogCommand = Program | Erase | SetRequantize | Input | Drive | Output | ReadSaturation | End
 
-_FORMAT = WordFormat(
+#: Words of these commands.
+FORMAT: WordFormat[AnalogCommand] = WordFormat(
     FIELDS, (Program, Erase, SetRequantize, Input, Drive, Output, ReadSaturation, End),
     aliases={
         AnalogOpcode.PROGRAM: {"row": "src", "col": "dst", "tag": "depends"},
@@ -189,31 +188,6 @@ _FORMAT = WordFormat(
     logs={"row_group": "row_group_log2", "src_block": "src_block_log2",
           "dst_block": "dst_block_log2"},
     signed=("bias",))
-WORD_BYTES = _FORMAT.bytes
+WORD_BYTES = FORMAT.bytes
 
-
-def encode(commands: list[AnalogCommand]) -> np.ndarray:
-    """Return command words as little-endian bytes: uint8, shape (len(commands), 32).
-
-    Raises
-    ------
-    DataError
-        If a value does not fit its field.
-    """
-    return _FORMAT.encode(commands)
-
-
-def unpack_word(word: int) -> dict[str, int]:
-    """Split a command word into the values of :data:`FIELDS`."""
-    return _FORMAT.unpack(word)
-
-
-def decode(words: np.ndarray) -> list[AnalogCommand]:
-    """Inverse of :func:`encode`.
-
-    Raises
-    ------
-    DataError
-        If a word has an unknown opcode; the message names its position.
-    """
-    return _FORMAT.decode(words)
+encode, decode, unpack_word = FORMAT.encode, FORMAT.decode, FORMAT.unpack

@@ -5,14 +5,17 @@ import json
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 
+from cimforge.spec.checks import check_choice, check_integer, check_power_of_two
 from cimforge.spec.errors import ConfigError
 
-__all__ = ["ACC_BITS", "WORD_BITS", "AnalogConfig", "lossless_bits"]
+__all__ = ["ACC_BITS", "CELL_BITS", "WORD_BITS", "AnalogConfig", "lossless_bits"]
 
 #: Weights and activations are INT8; the tile streams an activation bit per word-line pulse.
 WORD_BITS = 8
 #: Sums are INT32.
 ACC_BITS = 32
+#: What a cell may hold.
+CELL_BITS = (1, 2, 4, 8)
 _FIELD16 = 1 << 16  # addresses are 16-bit fields of a command
 _MASK = 32  # bits of a row or column mask
 
@@ -26,10 +29,6 @@ def lossless_bits(rows: int, cell_bits: int) -> int:
     [4, 6, 9]
     """
     return (rows * ((1 << cell_bits) - 1)).bit_length()
-
-
-def _power_of_two(value: int) -> bool:
-    return value >= 1 and not value & (value - 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,8 +100,7 @@ class AnalogConfig:
         self._two("array", 8, 512)
         self._two("grain", max(1, self.array // _MASK), self.array)
         self._two("adcs", 1, self.array)
-        if self.cell_bits not in (1, 2, 4, 8):
-            raise ConfigError(f"cell_bits must be one of 1, 2, 4, 8, not {self.cell_bits!r}")
+        check_choice("cell_bits", self.cell_bits, CELL_BITS)
         self._range("adc_bits", 0, 16)
         if self.adc_bits == 0:
             object.__setattr__(self, "adc_bits", lossless_bits(self.array, self.cell_bits))
@@ -115,13 +113,10 @@ class AnalogConfig:
         self._range("dither", 0, _FIELD16 - 1)
 
     def _range(self, name: str, low: int, high: int):
-        if not low <= getattr(self, name) <= high:
-            raise ConfigError(f"{name} must be in {low}..{high}, not {getattr(self, name)!r}")
+        check_integer(name, getattr(self, name), low, high)
 
     def _two(self, name: str, low: int, high: int):
-        value = getattr(self, name)
-        if not (_power_of_two(value) and low <= value <= high):
-            raise ConfigError(f"{name} must be a power of two in {low}..{high}, not {value!r}")
+        check_power_of_two(name, getattr(self, name), low, high)
 
     # -- derived ------------------------------------------------------------------------------
 

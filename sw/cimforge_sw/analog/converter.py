@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from cimforge.spec.analog.config import WORD_BITS, lossless_bits
-from cimforge.spec.errors import ConfigError
+from cimforge.spec.analog.config import CELL_BITS, WORD_BITS, lossless_bits
+from cimforge.spec.checks import check_choice, check_flag, check_integer
 
 __all__ = ["Conversion", "converted_product"]
 
@@ -35,6 +35,11 @@ class Conversion:
     row_group : int
         Rows per pulse; 0: all that are driven.
     cell_bits : int
+
+    Raises
+    ------
+    ConfigError
+        Any of them of another type or out of range: 0..16 bits, a shift of 0..15.
     """
 
     rows: int
@@ -45,14 +50,12 @@ class Conversion:
     cell_bits: int = 1
 
     def __post_init__(self):
-        if self.rows < 1 or self.row_group < 0:
-            raise ConfigError(f"rows must be at least 1 and row_group at least 0, not "
-                              f"{self.rows} and {self.row_group}")
-        if not 0 <= self.bits <= 16 or not 0 <= self.shift <= 15:
-            raise ConfigError(f"bits must be in 0..16 and shift in 0..15, not {self.bits} and "
-                              f"{self.shift}")
-        if self.cell_bits not in (1, 2, 4, 8):
-            raise ConfigError(f"cell_bits must be 1, 2, 4 or 8, not {self.cell_bits}")
+        check_integer("rows", self.rows, 1)
+        check_integer("bits", self.bits, 0, 16)
+        check_integer("shift", self.shift, 0, 15)
+        check_flag("rounded", self.rounded)
+        check_integer("row_group", self.row_group, 0)
+        check_choice("cell_bits", self.cell_bits, CELL_BITS)
 
     @property
     def pulse(self) -> int:

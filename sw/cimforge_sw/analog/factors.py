@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from functools import lru_cache
 
+from cimforge.spec.checks import check_integer
 from cimforge.spec.errors import ConfigError
 
 __all__ = ["Block", "Factor", "Matrix", "padded"]
@@ -106,7 +107,7 @@ class Matrix:
     Raises
     ------
     ConfigError
-        Blocks that do not divide the (padded) layer.
+        A size that is none, padding that cuts, or blocks that do not divide the (padded) layer.
     """
 
     name: str
@@ -120,17 +121,17 @@ class Matrix:
     shared: str = ""
 
     def __post_init__(self):
-        if min(self.outputs, self.inputs) < 1:
-            raise ConfigError(f"{self.name}: needs outputs and inputs, not {self.outputs} x "
-                              f"{self.inputs}")
+        for name, low in (("outputs", 1), ("inputs", 1), ("blocks_in", 0), ("blocks_out", 0),
+                          ("rank", 1)):
+            check_integer(f"{self.name}: {name}", getattr(self, name), low)
+        for name, wide in (("outputs", self.padded_outputs), ("inputs", self.padded_inputs)):
+            check_integer(f"{self.name}: padded_{name}", wide, getattr(self, name) if wide else 0)
         if self.blocks_in == 0:
             return
         for side, size, blocks in (("inputs", self.wide_inputs, self.blocks_in),
                                    ("outputs", self.wide_outputs, self.blocks_out)):
             if blocks < 1 or size % blocks:
                 raise ConfigError(f"{self.name}: {blocks} blocks do not divide {size} {side}")
-        if self.rank < 1:
-            raise ConfigError(f"{self.name}: rank must be at least 1, not {self.rank}")
 
     @property
     def structure(self) -> tuple[int, int, int, int]:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from cimforge.spec.analog.config import AnalogConfig
+from cimforge.spec.checks import check_integer
 from cimforge.spec.errors import ConfigError
 from cimforge_sw.analog.drives import LOSSLESS, Rule, drives, steps_of
 from cimforge_sw.analog.factors import Factor, Matrix
@@ -70,6 +71,7 @@ def hybrid(matrices: Sequence[Matrix], config: AnalogConfig, arrays: int,
         The solver gave up.
     """
     aim = Aim(objective, config, rule, load_technology(technology))
+    check_integer("arrays", arrays, 1)
     if not matrices:
         raise ConfigError("hybrid: expected matrices to map, not none")
     units = [[matrices[n] for n in step] for step in steps_of(tuple(matrices))]

@@ -7,6 +7,7 @@ chooses between them.
 
 from collections.abc import Iterable, Sequence
 
+from cimforge.spec.checks import check_integer, check_power_of_two
 from cimforge.spec.errors import ConfigError
 from cimforge_sw.analog.factors import Factor, Matrix, padded
 from cimforge_sw.analog.placement import Mapping, Placement
@@ -16,7 +17,20 @@ __all__ = ["MAPPINGS", "dense", "linear", "scatter", "sparse"]
 
 
 def linear(matrices: Sequence[Matrix], array: int, grain: int = 1) -> Mapping:
-    """Tile every dense matrix m x m, each tile in an array of its own."""
+    """Tile every dense matrix m x m, each tile in an array of its own.
+
+    Parameters
+    ----------
+    matrices : sequence of Matrix
+    array, grain : int
+        m, and the rows and columns that blocks are multiples of; powers of two, grain at most m.
+
+    Raises
+    ------
+    ConfigError
+        Another array or grain.
+    """
+    _check_sides(array, grain)
     factors = tuple(factor for matrix in matrices for factor in matrix.dense())
     placements: list[Placement] = []
     for factor in factors:
@@ -29,6 +43,7 @@ def linear(matrices: Sequence[Matrix], array: int, grain: int = 1) -> Mapping:
 
 def sparse(matrices: Sequence[Matrix], array: int, grain: int = 1) -> Mapping:
     """Put blocks on the natural diagonal of arrays of their own: a whole array is one drive."""
+    _check_sides(array, grain)
     factors = _monarch(matrices)
     placements: list[Placement] = []
     arrays = 0
@@ -57,6 +72,7 @@ def dense(matrices: Sequence[Matrix], array: int, grain: int = 1, together: bool
         Factors that share an input put diagonals of the same input blocks side by side: a row of
         them is one drive. False: they go to arrays of their own and run at once, as in the paper.
     """
+    _check_sides(array, grain)
     factors = _monarch(matrices)
     placements: list[Placement] = []
     arrays = 0
@@ -84,8 +100,10 @@ def scatter(matrices: Sequence[Matrix], array: int, grain: int = 1, arrays: int 
     Raises
     ------
     ConfigError
-        Too few arrays.
+        Too few arrays, or a size that is none.
     """
+    _check_sides(array, grain)
+    check_integer("arrays", arrays, 0)
     factors = _monarch(matrices)
     placements: list[Placement] = []
     first = 0
@@ -99,6 +117,11 @@ def scatter(matrices: Sequence[Matrix], array: int, grain: int = 1, arrays: int 
         placements += fill_slots(pool, blocks, first, count)
         first += count
     return Mapping("scatter", array, tuple(matrices), factors, tuple(placements), first)
+
+
+def _check_sides(array: int, grain: int) -> None:
+    check_power_of_two("array", array, 1)
+    check_power_of_two("grain", grain, 1, array)
 
 
 def _monarch(matrices: Iterable[Matrix]) -> tuple[Factor, ...]:

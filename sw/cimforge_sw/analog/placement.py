@@ -61,7 +61,8 @@ class Mapping:
     Raises
     ------
     DataError
-        Cells used twice, a block placed twice or not at all, or a block outside its array.
+        Two matrices of one name, cells used twice, a block placed twice or not at all, or a block
+        outside its array.
     """
 
     name: str
@@ -73,6 +74,10 @@ class Mapping:
     kinds: tuple[str, ...] = ()
 
     def __post_init__(self):
+        names = Counter(matrix.name for matrix in self.matrices)
+        if twice := [name for name, count in names.items() if count > 1]:
+            raise DataError(f"{self.name}: expected matrices of different names, not {twice[0]!r} "
+                            f"{names[twice[0]]} times")
         self._check_cells()
         self._check_blocks()
 

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from cimforge.spec.analog.config import lossless_bits
-from cimforge.spec.errors import ConfigError
+from cimforge.spec.analog.config import CELL_BITS, lossless_bits
+from cimforge.spec.checks import check_choice, check_integer
 from cimforge_sw.analog.converter import Conversion
 
 __all__ = ["RULES", "Resolution"]
@@ -32,7 +32,7 @@ class Resolution:
     Raises
     ------
     ConfigError
-        Another rule, or anything that a `Conversion` refuses.
+        Another rule, or any of them of another type or out of range.
 
     Examples
     --------
@@ -48,11 +48,10 @@ class Resolution:
     cell_bits: int = 1
 
     def __post_init__(self):
-        if self.rule not in RULES:
-            raise ConfigError(f"rule must be one of {', '.join(RULES)}, not {self.rule!r}")
-        if not 1 <= self.bits <= 16:
-            raise ConfigError(f"bits must be in 1..16, not {self.bits}")
-        Conversion(self.array, cell_bits=self.cell_bits)
+        check_integer("bits", self.bits, 1, 16)
+        check_choice("rule", self.rule, RULES)
+        check_integer("array", self.array, 1)
+        check_choice("cell_bits", self.cell_bits, CELL_BITS)
 
     def needed(self, inputs: int) -> int:
         """Return the bits with which a matrix of so many inputs loses nothing."""

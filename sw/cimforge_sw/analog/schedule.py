@@ -20,6 +20,7 @@ from cimforge.spec.analog.commands import (
 from cimforge.spec.analog.config import AnalogConfig, lossless_bits
 from cimforge.spec.analog.program import AnalogProgram
 from cimforge.spec.analog.timing import cycles
+from cimforge.spec.checks import check_flag, check_integer, check_power_of_two
 from cimforge.spec.errors import ConfigError, DataError
 from cimforge_sw.analog.factors import Matrix
 from cimforge_sw.analog.memory import Memory
@@ -30,6 +31,7 @@ __all__ = ["Precision", "schedule"]
 #: How far a stage's drives are ahead of the next one's in program order, as a share of a stage. All
 #: of them, or just so much that arrays of both have work: drives are loaded in program order.
 _LEADS = (1.0, 0.1)
+_ALL_ROWS = 512  # of the largest array
 
 
 @dataclass(frozen=True)
@@ -39,12 +41,17 @@ class Precision:
     Parameters
     ----------
     bits : int
-        ADC bits; 0: as many as lose nothing.
+        ADC bits, 1..16; 0: as many as lose nothing.
     row_group : int
-        Driven rows per pulse, a power of two; 0: all at once.
+        Driven rows per pulse, a power of two in 1..512; 0: all at once.
     shift, offset : int
-        Of the converter.
+        Of the converter, 0..15 and 0..4095.
     rounded : bool
+
+    Raises
+    ------
+    ConfigError
+        Any of them of another type or out of range.
     """
 
     bits: int = 0
@@ -53,9 +60,18 @@ class Precision:
     offset: int = 0
     rounded: bool = False
 
+    def __post_init__(self):
+        check_integer("bits", self.bits, 0, 16)
+        check_integer("row_group", self.row_group, 0, _ALL_ROWS)
+        if self.row_group:
+            check_power_of_two("row_group", self.row_group, 1, _ALL_ROWS)
+        check_integer("shift", self.shift, 0, 15)
+        check_integer("offset", self.offset, 0, 4095)
+        check_flag("rounded", self.rounded)
+
     def of(self, config: AnalogConfig, rows: int) -> dict[str, Any]:
         """Return the fields of a drive whose columns meet ``rows`` programmed cells."""
-        group = self.row_group or 512
+        group = self.row_group or _ALL_ROWS
         bits = self.bits or lossless_bits(min(rows, group), config.cell_bits)
         if bits > config.adc_bits:
             raise ConfigError(f"columns of {min(rows, group)} cells need {bits} ADC bits, but the "
@@ -93,10 +109,14 @@ def schedule(mapping: Mapping, names: Sequence[str], weights: Dict[tuple[str, st
     Raises
     ------
     ConfigError
-        A tile too small or of another array size, or too coarse an ADC.
+        A tile too small or of another array size, too coarse an ADC, or no tokens.
     DataError
         Layers that are not in the mapping, do not share an input, or weights of another shape.
     """
+    precision = precision or Precision()
+    if not isinstance(precision, Precision):
+        raise ConfigError(f"precision must be a Precision, not {precision!r}")
+    check_integer("tokens", tokens, 1)
     if mapping.array != config.array:
         raise ConfigError(f"the mapping is for arrays of {mapping.array}, the tile's have "
                           f"{config.array}")
@@ -119,7 +139,7 @@ def schedule(mapping: Mapping, names: Sequence[str], weights: Dict[tuple[str, st
                               f"{config.requantizers}")
     zeros = -(-memory.layout.acts // config.port)
     setup.append(Input(dst=0, count=zeros))
-    stages = _drives(memory, local, config, precision or Precision(), used_scales)
+    stages = _drives(memory, local, config, precision, used_scales)
     run = _run(memory, stages, config, tokens, pipelined)
     return AnalogProgram(
         config=config, mapping=mapping.name, names=tuple(names),

@@ -3,17 +3,15 @@
 The format is specified in ``docs/formats.md``.
 """
 
-import json
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from cimforge.spec.errors import ConfigError, DataError
+from cimforge_sw.layer_file import LayerFormat
 from cimforge_sw.layers import linear_layers, replace_layer
 from cimforge_sw.monarch.factors import Factors
 from cimforge_sw.monarch.module import MonarchLinear
@@ -24,7 +22,7 @@ __all__ = ["MONARCH_FORMAT", "MONARCH_VERSION", "MonarchFile", "StoredLayer", "r
 
 MONARCH_FORMAT = "cimforge-monarch"
 MONARCH_VERSION = "1"
-_KEYS = {"parts", "transposed"}
+_FORMAT = LayerFormat(MONARCH_FORMAT, MONARCH_VERSION, frozenset({"parts", "transposed"}))
 _PART_KEYS = {field.name for field in fields(MonarchShape)}
 _SIDES = ("right", "left")
 
@@ -97,8 +95,7 @@ def write_monarch(path: Path, tensors: dict[str, Tensor],
     """
     described = {name: {"parts": [asdict(shape) for shape in layer.shapes],
                         "transposed": layer.transposed} for name, layer in layers.items()}
-    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path, metadata={
-        "format": MONARCH_FORMAT, "version": MONARCH_VERSION, "layers": json.dumps(described)})
+    _FORMAT.write(path, tensors, described)
 
 
 def read_monarch(path: Path) -> MonarchFile:
@@ -110,13 +107,7 @@ def read_monarch(path: Path) -> MonarchFile:
         Truncated, another format or version, metadata that describe no Monarch layers, factors
         that are missing, of another shape, NaN or infinite; names the file and the layer.
     """
-    try:
-        with safe_open(path, framework="pt") as file:
-            described = _described(path, file.metadata() or {})
-            # Copies: a mapped tensor would change, or end the process, with its file.
-            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}
-    except (SafetensorError, OSError) as error:
-        raise DataError(f"{path}: truncated or damaged safetensors: {error}") from error
+    tensors, described = _FORMAT.read(path, _layer)
     layers = {}
     for name, (shapes, transposed) in described.items():
         try:
@@ -137,26 +128,7 @@ def _take(tensors: dict[str, Tensor], name: str) -> Tensor:
     return tensor.float()
 
 
-def _described(path: Path, metadata: dict[str, str]
-               ) -> dict[str, tuple[list[MonarchShape], bool]]:
-    if metadata.get("format") != MONARCH_FORMAT:
-        raise DataError(f"{path}: expected the format {MONARCH_FORMAT!r} in the metadata, "
-                        f"not {metadata.get('format')!r}")
-    if metadata.get("version") != MONARCH_VERSION:
-        raise DataError(f"{path}: version {metadata.get('version')!r} of {MONARCH_FORMAT}; this "
-                        f"cimforge reads version {MONARCH_VERSION!r}")
-    try:
-        raw = json.loads(metadata.get("layers", ""))
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{path}: 'layers' of the metadata is not JSON: {error}") from error
-    if not isinstance(raw, dict):
-        raise DataError(f"{path}: expected an object by layer name as 'layers' of the metadata")
-    return {name: _layer(f"{path}: layer {name!r}", entry) for name, entry in raw.items()}
-
-
-def _layer(where: str, entry: Any) -> tuple[list[MonarchShape], bool]:
-    if not isinstance(entry, dict) or entry.keys() != _KEYS:
-        raise DataError(f"{where}: expected exactly {', '.join(sorted(_KEYS))} in the metadata")
+def _layer(where: str, entry: dict[str, Any]) -> tuple[list[MonarchShape], bool]:
     parts, transposed = entry["parts"], entry["transposed"]
     if not isinstance(parts, list) or not parts or not isinstance(transposed, bool):
         raise DataError(f"{where}: expected a list of parts, and true or false as transposed")

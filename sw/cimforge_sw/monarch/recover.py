@@ -12,9 +12,10 @@ and none has a rate to choose. After each turn over all k, L is solved for exact
 import torch
 from torch import Tensor
 
+from cimforge.spec.checks import check_integer
 from cimforge.spec.errors import ConfigError, DataError
 from cimforge_sw.monarch.factors import Factors, join_slices, project, split_columns, split_slices
-from cimforge_sw.monarch.shape import MonarchShape, check_count
+from cimforge_sw.monarch.shape import MonarchShape
 from cimforge_sw.sparsegpt import damped_gram
 
 __all__ = ["recover"]
@@ -76,7 +77,7 @@ def _check(weight: Tensor, gram: Tensor, shape: MonarchShape, damp: float, sweep
             raise DataError(f"expected {name} {list(size)}, not {list(values.shape)}")
         if not torch.isfinite(values).all():
             raise DataError(f"{name} has NaN or infinite values")
-    check_count("sweeps", sweeps)
+    check_integer("sweeps", sweeps, 1)
     for name, value in (("damp", damp), ("tolerance", tolerance)):
         if not value >= 0:
             raise ConfigError(f"{name} must be 0 or more, not {value!r}")

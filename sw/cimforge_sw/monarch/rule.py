@@ -4,8 +4,9 @@ import re
 from dataclasses import dataclass
 from math import isqrt
 
+from cimforge.spec.checks import check_integer
 from cimforge.spec.errors import ConfigError
-from cimforge_sw.monarch.shape import MonarchShape, check_count, factor_pair
+from cimforge_sw.monarch.shape import MonarchShape, factor_pair
 
 __all__ = ["MonarchRule"]
 
@@ -45,7 +46,7 @@ class MonarchRule:
         if " " in str(self.blocks) or not _TEXT.fullmatch(str(self.blocks)):
             raise ConfigError(f"blocks must be square, sqrt, dense, or input by output blocks such "
                               f"as 12x12, not {self.blocks!r}")
-        check_count("rank", self.rank)
+        check_integer("rank", self.rank, 1)
         if self.dense and self.rank != 1:
             raise ConfigError(f"a dense layer has no rank, not {self.rank}")
 
@@ -82,6 +83,8 @@ class MonarchRule:
         ConfigError
             Blocks that do not divide a side, no factor pair, a rank too large, or a dense rule.
         """
+        check_integer("outputs", outputs, 1)
+        check_integer("inputs", inputs, 1)
         if self.blocks == "square":
             side = isqrt(max(outputs, inputs) - 1) + 1
             return MonarchShape(outputs, inputs, side, side, self.rank, order, (side ** 2,) * 2)

@@ -11,9 +11,10 @@ section 3.1, is r = 1 of a square; fly's ``blockdiag_butterfly_einsum`` has rank
 from dataclasses import dataclass
 from math import isqrt
 
+from cimforge.spec.checks import check_integer
 from cimforge.spec.errors import ConfigError
 
-__all__ = ["ORDERS", "MonarchShape", "check_count", "factor_pair"]
+__all__ = ["ORDERS", "MonarchShape", "factor_pair"]
 
 #: Which column of M is input i of block k: ``i*k_count + k``, or ``k*I + i``.
 ORDERS = ("strided", "contiguous")
@@ -60,7 +61,7 @@ class MonarchShape:
 
     def __post_init__(self):
         for name in ("outputs", "inputs", "in_blocks", "out_blocks", "rank"):
-            check_count(name, getattr(self, name))
+            check_integer(name, getattr(self, name), 1)
         if self.order not in ORDERS:
             raise ConfigError(f"order must be one of {', '.join(ORDERS)}, not {self.order!r}")
         object.__setattr__(self, "padded", _padding(self.padded, (self.outputs, self.inputs)))
@@ -117,12 +118,6 @@ class MonarchShape:
         """Elements that can meet an input that is there and reach an output that is kept."""
         return self.rank * (min(self.out_blocks, self.outputs) * self.inputs
                             + self.reached[0] * self.outputs)
-
-
-def check_count(name: str, value: object) -> None:
-    """Refuse what is no integer of at least 1."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ConfigError(f"{name} must be an integer of at least 1, not {value!r}")
 
 
 def _padding(padded: object, sizes: tuple[int, int]) -> tuple[int, ...]:

@@ -81,8 +81,8 @@ class AnalogVectors:
         Raises
         ------
         DataError
-            If the commands are words, one of them is illegal or does not wait for its inputs, or
-            the streams do not fit them.
+            If the commands are words, one of them is illegal, they do not end or depend on what
+            is not theirs (`check_hazards`), or the streams do not fit them.
         """
         if isinstance(self.commands, np.ndarray):
             raise DataError(f"{self.name}: cycles are predicted for commands, not for words")
