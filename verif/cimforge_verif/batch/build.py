@@ -92,6 +92,8 @@ def _compile(plan: BuildPlan, folder: Path, tools: Toolchain) -> None:
         f'PORT("{port}", {port.replace("__", "___05F")})\n' for port in plain), encoding="utf-8")
     (rtl / "top.h").write_text(f'#include "V{plan.top}.h"\nusing Top = V{plan.top};\n',
                                encoding="utf-8")
+    runtime = plan.runtime(folder.parent)
+    runtime.lend(folder)
     log = folder / "build.log"
     environment = tools.environment(make=dict(plan.make))
     commands = (
@@ -104,3 +106,4 @@ def _compile(plan: BuildPlan, folder: Path, tools: Toolchain) -> None:
                                   env=environment, check=False)
             if done.returncode:
                 raise ToolError(f"building {plan.top} failed: {first_errors(log)}\nlog: {log}")
+    runtime.keep(folder)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from cimforge.spec.errors import DataError, ToolError
 from cimforge_verif.sim.control import control_file
+from cimforge_verif.sim.runtime import Runtime
 from cimforge_verif.sim.toolchain import Toolchain, applied, toolchain
 
 __all__ = ["BUILDS", "STAMP", "WAIVERS", "BuildPlan", "build", "build_once", "first_errors",
@@ -70,6 +71,12 @@ class BuildPlan:
     def name(self) -> str:
         """Name of the build's folder."""
         return f"{self.top}-{self.digest}"
+
+    def runtime(self, root: Path) -> Runtime:
+        """Return Verilator's own objects for builds like this one."""
+        flags = [flag for flag in self.arguments if not flag.startswith("-D")]
+        make = [f"{name}={value}" for name, value in self.make]
+        return Runtime(root, [self.tools, *flags, *make])
 
 
 def read_rtl(rtl: Sequence[Path] | Mapping[str, str]) -> dict[str, str]:
@@ -205,6 +212,8 @@ def _compile(plan: BuildPlan, folder: Path, tools: Toolchain):
 
     files = write_sources(plan, folder)
     log = folder / "build.log"
+    runtime = plan.runtime(folder.parent)
+    runtime.lend(folder)
     logging.getLogger("Verilator").setLevel(logging.WARNING)
     with applied(tools.environment(make=dict(plan.make))):
         runner = get_runner("verilator")
@@ -216,6 +225,7 @@ def _compile(plan: BuildPlan, folder: Path, tools: Toolchain):
         except (RuntimeError, SystemExit) as error:
             raise ToolError(f"building {plan.top} failed: {first_errors(log)}\nlog: {log}"
                             ) from error
+    runtime.keep(folder)
 
 
 def first_errors(log: Path, lines: int = 8) -> str:
