@@ -110,8 +110,9 @@ def _scheduled(matrices, mapping, config, precision):
                   "L": (j, m.outputs // j, k * r)}
         zeros |= {(m.name, stage): np.zeros(shape, dtype=np.int8)
                   for stage, shape in shapes.items()}
-    program = schedule(mapping, [m.name for m in matrices], zeros, config,
+    program = schedule(mapping, [m.name for m in matrices[::-1]], zeros, config,  # in any order
                        scales={m.name: (0, 1, 0) for m in matrices}, precision=precision)
+    assert program.names == tuple(m.name for m in matrices)
     return [command for command in program.run if isinstance(command, Drive)]
 
 

@@ -92,7 +92,8 @@ def schedule(mapping: Mapping, names: Sequence[str], weights: Dict[tuple[str, st
         Of these layers, and perhaps of others, whose blocks are programmed as well where they
         share an array.
     names : sequence of str
-        One layer, or several of the same Monarch structure.
+        One layer, or several of the same Monarch structure; the program has them in the order of
+        the mapping.
     weights : dict of (layer, stage) to ndarray of int8
         ``"W"``: [O, K]; ``"R"``: [k, r j, K / k]; ``"L"``: [j, O / j, k r], as
         `cimforge_verif.analog.monarch` takes them.
@@ -120,7 +121,9 @@ def schedule(mapping: Mapping, names: Sequence[str], weights: Dict[tuple[str, st
     if mapping.array != config.array:
         raise ConfigError(f"the mapping is for arrays of {mapping.array}, the tile's have "
                           f"{config.array}")
-    matrices = [_matrix(mapping, name) for name in names]
+    wanted = {_matrix(mapping, name) for name in names}
+    matrices = [matrix for matrix in mapping.matrices if matrix in wanted]
+    names = [matrix.name for matrix in matrices]
     memory = Memory(mapping, matrices, config)
     used = {place.array for name in names for place in mapping.placements
             if place.block.factor.matrix == name}
