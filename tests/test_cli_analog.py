@@ -96,6 +96,7 @@ def test_results_are_compared_with_the_layers_integers(run, monkeypatch, mapping
 
 
 @pytest.mark.parametrize(("arguments", "message"), [
+    (["--tokens", "100000"], "tokens must be at most "),
     (["--mapping", "linear"], "mapping 'linear' takes dense weights: rule and recover are for"),
     (["--out", "text.txt"], "text.txt: a file; expected a new folder"),
     (["--out", "bert"], "bert: already there and not empty; expected a new folder"),

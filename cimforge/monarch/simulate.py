@@ -93,12 +93,14 @@ def run_analog(source: str, texts: Sequence[str], options: Options, out: Path | 
         check_writable(out)
     with progress() as bars:
         quantized, groups = _quantized(bars, source, texts, options)
+        with bars.task("capture inputs", 1):
+            inputs = cf.capture_inputs(quantized, texts, options.layers)
+            _check_tokens(inputs, options.tokens)
+            inputs = {name: x[:options.tokens] for name, x in inputs.items()}
         with bars.task("map, schedule", 1):
             deployed = deploy_mapped(
                 quantized, config, options.layers, mapping=options.mapping, tokens=options.tokens,
                 shared=groups, precision=cf.Precision(bits=options.bits))
-            inputs = {name: rows[:options.tokens] for name, rows in cf.capture_inputs(
-                quantized, texts, options.layers).items()}
         programs = [program for program, _ in deployed]
         with bars.task(f"simulate ({options.backend})", 1):
             results = cf.simulate_analog(programs, inputs, backend=options.backend,
@@ -112,7 +114,7 @@ def run_analog(source: str, texts: Sequence[str], options: Options, out: Path | 
             for number, program in enumerate(programs):
                 rows = inputs[program.names[0].partition("[")[0]]
                 cf.analog_vectors(program, rows).save(folder / f"{number:02}")
-            draw_mapping(folder / "mapping.svg", deployed[0][1], title=", ".join(programs[0].names))
+            draw_mapping(folder / "mapping.svg", deployed[0][1])  # its legend names the layers
             draw_gantt(folder / "gantt.svg", timeline(config, programs[0].run),
                        title=f"{options.tokens} tokens of {programs[0].names[0]}")
             write_atomic(folder / "analog.json", (json.dumps(
@@ -122,6 +124,13 @@ def run_analog(source: str, texts: Sequence[str], options: Options, out: Path | 
                               for result, n in zip(results, arrays, strict=True)]},
                 indent=1) + "\n").encode())
     return _table(results, arrays)
+
+
+def _check_tokens(rows: Mapping[str, np.ndarray], tokens: int) -> None:
+    name, most = min(((name, len(x)) for name, x in rows.items()), key=lambda each: each[1])
+    if tokens > most:
+        raise ConfigError(f"tokens must be at most {most}, the vectors that the text gives {name}, "
+                          f"not {tokens}")
 
 
 def _confirm(results: Sequence[AnalogSimulation], exact: Mapping[str, np.ndarray]) -> None:
