@@ -1,5 +1,7 @@
 """What is built: blocks and tiles by name, such as ``column/tiny``; emitted and built once each.
 
+``soc/NAME`` and ``analog_soc/NAME`` are tiles on a bus.
+
 Emitting the full-size tile takes longer than simulating it, so Verilog is cached by a digest of
 everything it comes from: the sources of the generator, the configuration, Amaranth's version.
 """
@@ -77,12 +79,12 @@ def config_of(name: str) -> DcimConfig:
 def top_of(design: str) -> str:
     """Return the name of a design's top module."""
     block = design.partition("/")[0]
-    return {"tile": "dcim_tile", "analog": "analog_tile"}.get(block, block)
+    return {"tile": "dcim_tile", "analog": "analog_tile", "soc": "dcim_soc"}.get(block, block)
 
 
 def _config(design: str) -> DcimConfig | AnalogConfig:
     block, _, name = design.partition("/")
-    return analog_config_of(name) if block == "analog" else config_of(name)
+    return analog_config_of(name) if block.startswith("analog") else config_of(name)
 
 
 def _component(design: str):
@@ -91,6 +93,10 @@ def _component(design: str):
         from cimforge_hw.analog.tile import AnalogTile
 
         return AnalogTile(analog_config_of(name))
+    if block in ("soc", "analog_soc"):
+        from cimforge_hw.soc.wrapper import Soc
+
+        return Soc(_config(design))
     block = "dcim_tile" if block == "tile" else block
     module = "tile" if block == "dcim_tile" else block
     kind = "".join(word.capitalize() for word in block.split("_"))
