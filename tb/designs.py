@@ -19,7 +19,7 @@ from cimforge.spec.files import write_atomic
 from cimforge.spec.yaml_config import load_analog_config, load_config
 
 __all__ = ["BASELINES", "BLOCKS", "BUILDS", "analog_config_of", "build_design", "config_of",
-           "top_of", "verilog"]
+           "config_of_design", "top_of", "verilog"]
 
 ROOT = Path(__file__).resolve().parents[1]
 BUILDS = ROOT / "build" / "sim"
@@ -82,7 +82,7 @@ def top_of(design: str) -> str:
     return {"tile": "dcim_tile", "analog": "analog_tile", "soc": "dcim_soc"}.get(block, block)
 
 
-def _config(design: str) -> DcimConfig | AnalogConfig:
+def config_of_design(design: str) -> DcimConfig | AnalogConfig:
     block, _, name = design.partition("/")
     return analog_config_of(name) if block.startswith("analog") else config_of(name)
 
@@ -96,7 +96,7 @@ def _component(design: str):
     if block in ("soc", "analog_soc"):
         from cimforge_hw.soc.wrapper import Soc
 
-        return Soc(_config(design))
+        return Soc(config_of_design(design))
     block = "dcim_tile" if block == "tile" else block
     module = "tile" if block == "dcim_tile" else block
     kind = "".join(word.capitalize() for word in block.split("_"))
@@ -119,7 +119,7 @@ def verilog(design: str) -> str:
     """Return a design's Verilog."""
     from cimforge_hw.emit import emit_component
 
-    key = f"{_generator_digest()}/{_config(design).digest}"
+    key = f"{_generator_digest()}/{config_of_design(design).digest}"
     digest = hashlib.sha256(key.encode()).hexdigest()[:16]
     path = ROOT / "build" / "tb" / f"{re.sub('/', '-', design)}-{digest}.v"
     if not path.exists():
