@@ -121,13 +121,17 @@ def _bits(*fields: tuple[str, str]) -> tuple[Field, ...]:
     return tuple(Field(name, bit, 1, meaning) for bit, (name, meaning) in enumerate(fields))
 
 
+_CLEAR = (
+    "forget the tile's error, flags, banks and counts, and the beat counts, once it is idle and, "
+    "after an error, packets that have begun have ended; not with START, nor while a program is let "
+    "in that no error stopped")
+_SOFT_RESET = (
+    "drop everything in flight; what has begun on a stream is ended legally. Again while "
+    "STATUS.RESETTING: the packets that were cut will not go on")
 _CONTROL = _bits(
     ("START", "let one program in, up to its End; needs STATUS.READY"),
-    ("CLEAR", "forget the tile's error, flags, banks and counts, and the beat counts, once it is "
-              "idle and, after an error, packets that have begun have ended; not with START, nor "
-              "while a program is let in that no error stopped"),
-    ("SOFT_RESET", "drop everything in flight; what has begun on a stream is ended legally. "
-                   "Again while STATUS.RESETTING: the packets that were cut will not go on"),
+    ("CLEAR", _CLEAR),
+    ("SOFT_RESET", _SOFT_RESET),
     ("SNAPSHOT", "copy all counters into their registers, all in the same cycle"),
 )
 _STATUS = _bits(

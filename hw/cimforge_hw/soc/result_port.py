@@ -45,7 +45,8 @@ class ResultPort(SocBlock):
             "results": In(tile_streams(config)["results"].signature),
             "tdata": Out(8 * size), "tkeep": Out(size), "tlast": Out(1), "tvalid": Out(1),
             "tready": In(1),
-            "close": In(1), "flush": In(1), "clear": In(1), "idle": Out(1), "open": Out(1), "sent": Out(32),
+            "close": In(1), "flush": In(1), "clear": In(1),
+            "idle": Out(1), "open": Out(1), "sent": Out(32),
         })
 
     def elaborate(self, platform):
