@@ -21,8 +21,8 @@ _ERRORS: dict[TileKind, type[ErrorCode] | type[AnalogError]] = {
     TileKind.DIGITAL: ErrorCode, TileKind.ANALOG: AnalogError}
 _PAGE = """# Registers
 
-What `cimforge verilog CONFIG --soc` puts on AXI4-Lite: version {version}, {size} bytes of addresses,
-words of 32 bits. Written from `cimforge/spec/registers.py` by
+What `cimforge verilog CONFIG --soc` puts on AXI4-Lite: version {version}, {size} bytes of
+addresses, words of 32 bits. Written from `cimforge/spec/registers.py` by
 `python -m cimforge.spec.register_text docs/registers.md`; how to use them: [soc.md](soc.md).
 
 Reading or writing where there is no register gives DECERR; writing what is read-only, START without
@@ -65,7 +65,8 @@ def _define(name: str, value: int) -> str:
 
 def _register(register: Register, kind: str) -> list[str]:
     name = f"{kind}{register.name}"
-    lines = [f"/* {register.meaning} ({register.access.value}) */", _define(f"{name}_OFFSET", register.address)]
+    lines = [f"/* {register.meaning} ({register.access.value}) */",
+             _define(f"{name}_OFFSET", register.address)]
     for field in register.fields:
         lines += [_define(f"{name}_{field.name}_MASK", field.mask),
                   _define(f"{name}_{field.name}_SHIFT", field.low)]
