@@ -16,8 +16,10 @@ KEEP = (1 << tdata_bytes(BASE, "acts")) - 1
 async def step(ctx, dut, rng, beats, stall):
     """Drive an input port until all beats are taken; return what the tile got, and the flags."""
     got, flags, offered = [], [], False
-    queue, idle = list(beats), 0
+    queue, idle, left = list(beats), 0, 20 * len(beats) + 50
     while idle < 6:
+        left -= 1
+        assert left, "beats never end"
         if not offered and queue and rng.random() >= stall:
             offered = True
             for name, value in zip(("tdata", "tkeep", "tlast"), queue[0], strict=True):
