@@ -18,7 +18,7 @@ from tb.bfm.axi import watch_outputs
 from tb.bfm.soc import CONFIG, Case, model
 
 SEED = cocotb.RANDOM_SEED
-TEST = cocotb.test(timeout_time=20, timeout_unit="ms")  # two million cycles
+TEST = cocotb.test(timeout_time=5, timeout_unit="ms")  # half a million cycles
 LIMIT = 40000
 #: AXI transactions of the long test: register accesses and packets.
 TRANSACTIONS = 10_000

@@ -8,7 +8,6 @@ from test_hw_emit import digests_of_hash_seeds, module_ports
 from cimforge.spec.errors import ConfigError
 from cimforge.spec.yaml_config import load_analog_config, load_config
 from cimforge_hw.emit import emit_soc
-from cimforge_hw.soc.wrapper import Soc
 
 CONFIGS = {"dcim_soc": load_config("tiny").replace(acc_bits=20, out_port=1, max_k=16),
            "analog_soc": load_analog_config("tiny")}
@@ -41,6 +40,6 @@ def test_every_hash_seed_gives_the_same_bytes():
 
 def test_what_is_no_configuration_is_refused():
     with pytest.raises(ConfigError, match="config must be a DcimConfig or an AnalogConfig"):
-        Soc("tiny")
+        emit_soc("tiny")
     with pytest.raises(ConfigError, match="top must be a Verilog identifier, not 'a b'"):
         emit_soc(CONFIGS["dcim_soc"], "a b")

@@ -20,6 +20,7 @@ from cimforge.spec.config import DcimConfig
 from cimforge.spec.errors import ConfigError
 from cimforge.spec.files import write_atomic
 from cimforge.spec.register_text import HEADER_NAME, c_header
+from cimforge.spec.registers import kind_of
 from cimforge_hw.analog.tile import AnalogTile
 from cimforge_hw.dcim.tile import DcimTile
 from cimforge_hw.sidecar import component_ports, describe
@@ -195,5 +196,6 @@ def emit_soc(config: DcimConfig | AnalogConfig, top: str = "") -> Emission:
     """
     top = top or ("analog_soc" if isinstance(config, AnalogConfig) else "dcim_soc")
     _check_top(top)
+    kind_of(config)  # refuses what is no configuration
     emission = emit_component(Soc(config), top)
     return replace(emission, extra={HEADER_NAME: c_header()})

@@ -19,7 +19,7 @@ class Control(SocBlock):
     -------
     start, clear, soft_reset : ``In(1)``
         Written in this cycle.
-    end : ``In(1)``
+    ended : ``In(1)``
         The tile takes a program's End in this cycle.
     tile_busy, tile_error : ``In(1)``
         As the tile says; the latter is "the code is not zero".
@@ -47,7 +47,7 @@ class Control(SocBlock):
 
     def __init__(self, config):
         super().__init__(config, {
-            **{name: In(1) for name in ("start", "clear", "soft_reset", "end", "tile_busy",
+            **{name: In(1) for name in ("start", "clear", "soft_reset", "ended", "tile_busy",
                                         "tile_error", "waiting", "sending", "unsettled")},
             **{name: Out(1) for name in ("open", "close", "tile_clear", "tile_reset", "cleared",
                                          "forget", "ready", "busy", "clearing", "resetting",
@@ -69,7 +69,7 @@ class Control(SocBlock):
             self.forget.eq(self.resetting & self.soft_reset),
         ]
         m.d.sync += had_error.eq(self.tile_error)
-        with m.If(self.end):
+        with m.If(self.ended):
             m.d.sync += entering.eq(0)
         with m.If(self.done):
             m.d.sync += self.busy.eq(0)

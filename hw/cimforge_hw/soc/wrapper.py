@@ -103,8 +103,8 @@ class Soc(SocBlock):
             m.d.comb += [
                 sink.valid.eq(port.beats.valid & control.open),
                 port.beats.ready.eq(sink.ready & control.open),
-                control.end.eq(sink.valid & sink.ready
-                               & (sink.payload.opcode == _END[kind_of(self._config)])),
+                control.ended.eq(sink.valid & sink.ready
+                                 & (sink.payload.opcode == _END[kind_of(self._config)])),
             ]
 
     def _access(self, m: Module, bus, registers):
