@@ -148,6 +148,26 @@ async def predicted_cycles(dut):
         await driver.clear()
 
 
+@TEST
+async def one_program_per_start(dut):
+    """Two programs wait in the streams; each runs when it is let in, and not before."""
+    driver = await begin(dut)
+    cases = [driver.case(), driver.case()]
+    for case in cases:
+        for name in STREAMS:
+            if len(case.streams[name]):
+                driver.transport.send(name, case.streams[name])
+    for case in cases:
+        await ClockCycles(dut.clk, 2000)
+        assert driver.transport.sink.empty(), "a program ran that was not let in"
+        assert (await driver.fields("STATUS"))["READY"]
+        await driver.act("START")
+        assert await driver.transport.interrupt(LIMIT)
+        await driver.write("INTERRUPT_STATUS", 7)
+        compare(driver.transport.received(), case)
+    assert not await driver.read("ERROR_CODE")
+
+
 async def _accesses(driver: TileDriver, rng: random.Random) -> None:
     """Random accesses whose answers are known, for ever, beside what the driver does."""
     bus, scratch, address = driver.transport, 0, driver.map["SCRATCH"].address

@@ -18,6 +18,9 @@ DESIGNS = ["soc/tiny", "soc/narrow", "analog_soc/tiny"]
 BROKEN = {
     "done before the results have left": (
         "dcim_soc_control", r"assign done = [^;]*;", "assign done = close;", "ten_thousand"),
+    "commands that nobody let in": (
+        "dcim_soc_control", r"assign open = [^;]*;", "assign open = 1'h1;",
+        "one_program_per_start"),
     "a cut packet stays open": (
         "dcim_soc", r"(dcim_soc_result_port results_port \([^;]*\.flush\()[^)]*\)", r"\g<1>1'h0)",
         "soft_reset_in_flight"),
