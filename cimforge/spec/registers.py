@@ -122,8 +122,8 @@ def _bits(*fields: tuple[str, str]) -> tuple[Field, ...]:
 
 
 _CLEAR = (
-    "forget the tile's error, flags, banks and counts, and the beat counts, once it is idle and, "
-    "after an error, packets that have begun have ended; not with START, nor while a program is "
+    "forget the tile's error, flags, banks and counts, and the beat counts, once it is idle, "
+    "results have left and, after an error, packets that have begun have ended; not with START, nor while a program is "
     "let in that no error stopped")
 _SOFT_RESET = (
     "drop everything in flight; what has begun on a stream is ended legally. Again while "

@@ -62,8 +62,8 @@ class Control(SocBlock):
             self.clear_ok.eq(~self.resetting & ~self.clearing & (~self.busy | self.tile_error)),
             # After an error what is left of the program still goes in, to be forgotten.
             self.open.eq(entering & (~self.clearing | self.tile_error)),
-            self.close.eq(self.busy & ~entering & ~self.tile_busy),
-            self.done.eq(self.close & ~self.sending),
+            self.close.eq(((self.busy & ~entering) | self.clearing) & ~self.tile_busy),
+            self.done.eq(self.busy & ~entering & ~self.tile_busy & ~self.sending),
             self.failed.eq(self.tile_error & ~had_error),
             self.tile_reset.eq(self.resetting),
             self.forget.eq(self.resetting & self.soft_reset),
@@ -82,12 +82,14 @@ class Control(SocBlock):
     def _clear(self, m: Module, entering):
         """Ask for two cycles, after one of idleness: the tile acts on it in one of them.
 
+        Results have left by then, or they would count for the next program.
+
         Its decode register is empty then. A cycle late, because busy depends on what clear does.
         """
         quiet, again = Signal(), Signal()
         m.d.comb += [self.tile_clear.eq(quiet), self.cleared.eq(quiet & again)]
         m.d.sync += [
-            quiet.eq(self.clearing & ~self.cleared & ~self.tile_busy
+            quiet.eq(self.clearing & ~self.cleared & ~self.tile_busy & ~self.sending
                      & ~(self.tile_error & self.waiting)),
             again.eq(quiet & ~again),
         ]
