@@ -133,6 +133,29 @@ def sim(program: Annotated[Path, typer.Argument(help="Folder written by compile.
 
 
 @app.command()
+def model(name: Annotated[str, typer.Argument(metavar="MODEL", help="Checkpoint folder, hub id, or "
+                                              "a name such as all-MiniLM-L6-v2.")],
+          plan: Annotated[str, typer.Option(help="N:M for every layer, or a YAML plan.")] = "4:8",
+          config: _Config = "default",
+          backend: Annotated[str, typer.Option(
+              help="batch or cocotb: RTL; golden: replay.")] = "batch",
+          tokens: Annotated[int, typer.Option(min=1, help="Most vectors of a program.")] = 128,
+          text: Annotated[Path | None, typer.Option(help="What runs: a text per line.")] = None,
+          calib: Annotated[Path | None, typer.Option(help="Calibration: a text per line.")] = None,
+          stalls: Annotated[float, typer.Option(help="On the RTL: probability of a wait.")] = 0.0,
+          seed: Annotated[int, typer.Option(min=0, help="Of the stalls.")] = 0,
+          out: Annotated[Path | None, typer.Option(
+              help="Folder of results; an interrupted run goes on.")] = None) -> None:
+    """Run a whole model with every linear layer on the tile, compared to the bit, and score it."""
+    from cimforge.cli_models import default_texts
+    from cimforge.whole import run_model
+
+    texts = text_lines(text) if text is not None else default_texts(name, None)[:4]
+    typer.echo(run_model(name, plan, config, default_texts(name, calib), texts, backend=backend,
+                         tokens=tokens, stalls=stalls, seed=seed, out=out), nl=False)
+
+
+@app.command()
 def vectors(program: Annotated[Path, typer.Argument(help="Folder written by compile.")],
             out: _Out, layer: Annotated[str, typer.Option(help="Glob of layer names.")] = "*",
             seed: Annotated[int, typer.Option(min=0, help="Of the random inputs.")] = 0,

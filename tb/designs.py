@@ -51,9 +51,9 @@ _ANALOG = {
     "m32": ("default", dict(arrays=1, array=32, adcs=32, cell_bits=2, act_depth=512,
                             acc_depth=300)),
     "shared": ("default", dict(arrays=2, array=32, adcs=4, grain=16, port=4, adc_bits=3)),
-    # Blocks of 8 in arrays of 64, and converters from few to many.
+    # Blocks of 8 in arrays of 64, and other numbers of converters than the 16 of `default`.
     **{f"adcs{adcs}": ("default", dict(arrays=3, adcs=adcs, adc_bits=8))
-       for adcs in (4, 8, 16, 32)},
+       for adcs in (4, 8, 32)},
     "m256": ("paper", dict(arrays=1, port=8, act_depth=4096, acc_depth=2048)),
 }
 

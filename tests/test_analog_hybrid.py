@@ -54,6 +54,15 @@ def test_never_behind_the_others_that_fit(objective, rule, adcs):
         assert _cost(found, objective, rule, config) <= best * (1 + 1e-6)
 
 
+def test_strips_too_wide_for_an_array_are_no_option():
+    """Q, K and V of one slot across an array each: side by side they would take three."""
+    layers = [Matrix(name, 128, 128, 2, 2, shared="x") for name in "qkv"]
+    config = AnalogConfig(array=64, arrays=64, adcs=8)
+    found = hybrid(layers, config, 64)
+    assert found.arrays <= 64
+    assert set(found.kinds) <= {"linear", "sparse", "dense", "scatter"}
+
+
 def _small():
     return [Matrix("a", 16, 16, 4, 4, shared="x"), Matrix("b", 16, 16, 4, 4, shared="x"),
             Matrix("c", 16, 16, 4, 4), Matrix("d", 16, 16)]

@@ -22,6 +22,9 @@ SHAPES = (
     Matrix("w", 64, 512, 4, 4),  # blocks of 128 inputs in arrays of 64
     Matrix("w", 512, 64, 4, 4),  # blocks of 128 outputs
     Matrix("w", 512, 256, 2, 2),  # sums of cut blocks, and more outputs than inputs
+    Matrix("w", 288, 64, 8, 4),  # blocks of 72 outputs: one array and a part of another
+    Matrix("w", 64, 288, 4, 8),  # blocks of 72 inputs
+    Matrix("w", 48, 72, 36, 4, rank=2),  # 72 inputs of L's blocks
     Matrix("w", 32, 64, 8, 8, padded_outputs=64),
     Matrix("w", 64, 20, 8, 8, padded_inputs=64),
 )
@@ -114,6 +117,20 @@ def test_layers_that_share_an_input_run_together(name, alike):
     if name == "dense":  # one row of blocks of q, k and v is one drive, if one setting does
         drives = [command for command in program.run if hasattr(command, "row_mask")]
         assert max(bin(drive.col_mask).count("1") for drive in drives) == (3 if alike else 1)
+
+
+@pytest.mark.parametrize("name", ["sparse", "dense", "scatter"])
+def test_cut_blocks_of_layers_that_share_an_input_stay_apart(name):
+    """The last part of a cut block takes a whole array: what it pads must be nobody else's."""
+    rng = np.random.default_rng(8)
+    matrices = [Matrix(n, 288, 64, 8, 4, shared="x") for n in "kv"]
+    weights = {key: value for matrix in matrices for key, value in _weights(matrix, rng).items()}
+    x = rng.integers(-128, 128, (3, 64), dtype=np.int8)
+    mapping = MAPPINGS[name](matrices, 64, 8)
+    program = schedule(mapping, "kv", weights, _config(mapping), tokens=3,
+                       scales=dict.fromkeys("kv", SCALE))
+    for matrix, out in zip(matrices, _run(program, x)[0], strict=True):
+        np.testing.assert_array_equal(out, _expected(matrix, weights, x))
 
 
 def test_precision_rules():

@@ -28,7 +28,7 @@ def test_a_file_differs_from_its_base(tmp_path):
         path.write_text(text)
         with pytest.raises(ConfigError, match=message):
             load_analog_config(path)
-    with pytest.raises(ConfigError, match="no preset named 'pair'; there are default, paper, tiny"):
+    with pytest.raises(ConfigError, match="no preset named 'pair'; there are default, minilm"):
         load_analog_config("pair")
 
 

@@ -65,8 +65,8 @@ class Memory:
         array, grain, port = config.array, config.grain, config.port
 
         def side(size: int) -> int:
-            whole = size // array * array
-            return whole + (padded(size - whole, array, grain) if size > whole else 0)
+            # A block that is cut takes whole arrays, the last part of it as well.
+            return -(-size // array) * array if size > array else padded(size, array, grain)
 
         def beats(size: int) -> int:
             return -(-size // port) * port

@@ -159,7 +159,8 @@ def pooled_options(matrices: Sequence[Matrix], aim: Aim) -> list[Pooled]:
     if not _monarch(matrices):
         return []
     found = [_pooled(matrices, aim, "scatter", False), _pooled(matrices, aim, "dense", False)]
-    if len(matrices) > 1:
+    side_by_side = pieces_of(matrices, aim.config, "dense", True)
+    if len(matrices) > 1 and all(shelf.room for shelf in side_by_side):  # not too wide for an array
         found.append(_pooled(matrices, aim, "dense", True))
     return found
 

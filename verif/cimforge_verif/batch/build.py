@@ -18,19 +18,21 @@ from cimforge_verif.sim.build import (
 from cimforge_verif.sim.control import control_file, module_ports
 from cimforge_verif.sim.toolchain import Toolchain, toolchain
 
-__all__ = ["LIBRARY", "build_library"]
+__all__ = ["LIBRARY", "PROGRAM", "build_library"]
 
-LIBRARY = "tile.so"
-_HARNESS = Path(__file__).with_name("harness.cpp")
+LIBRARY, PROGRAM = "tile.so", "tile"
 _INPUTS = ("commands", "weights", "acts")
 _FLAGS = ("-O3", "-fno-inline", "--x-assign", "fast", "--x-initial", "fast", "--cc", "--exe",
-          "-CFLAGS", "-fPIC -march=native", "-LDFLAGS", "-shared -fPIC", "-o", LIBRARY)
+          "-CFLAGS", "-fPIC -march=native")
+#: Main file, and how what it becomes is linked.
+_KINDS = {LIBRARY: ("harness.cpp", ("-LDFLAGS", "-shared -fPIC")), PROGRAM: ("reference.cpp", ())}
 # Optimized once more than cocotb's builds: here nothing but the model takes time.
 _MAKE = {"OPT_FAST": "-O2"}
 
 
 def build_library(rtl: Sequence[Path] | Mapping[str, str], top: str, *,
-                  public_modules: Sequence[str] = ("*_column",), root: Path = BUILDS) -> Path:
+                  public_modules: Sequence[str] = ("*_column",), root: Path = BUILDS,
+                  kind: str = LIBRARY) -> Path:
     """Build a library of a tile with the four streams, or return the one built before.
 
     Two processes may ask for the same library at once; one of them waits. A library that is not
@@ -40,11 +42,13 @@ def build_library(rtl: Sequence[Path] | Mapping[str, str], top: str, *,
     ----------
     rtl, top, public_modules, root
         As for :func:`cimforge_verif.sim.build.build`.
+    kind : str
+        :data:`PROGRAM`: the harness written by hand that the library is measured against.
 
     Returns
     -------
     Path
-        Of the library.
+        Of the library or program.
 
     Raises
     ------
@@ -56,19 +60,21 @@ def build_library(rtl: Sequence[Path] | Mapping[str, str], top: str, *,
     """
     tools = toolchain()
     sources = read_rtl(rtl)
-    harness = _HARNESS.read_text(encoding="utf-8")
-    plan = BuildPlan(top, (*sorted(sources.items()), ("harness.cpp", harness)),
-                     (*WAIVERS, *_FLAGS), control_file(sources.values(), top, public_modules),
+    main, link = _KINDS[kind]
+    harness = Path(__file__).with_name(main).read_text(encoding="utf-8")
+    plan = BuildPlan(top, (*sorted(sources.items()), (main, harness)),
+                     (*WAIVERS, *_FLAGS, *link, "-o", kind),
+                     control_file(sources.values(), top, public_modules),
                      tuple(sorted(_MAKE.items())), tools.version)
     folder = Path(root).resolve() / f"lib-{plan.name}"
     record = {"top": top, "arguments": plan.arguments, "tools": tools.version}
 
     def compile() -> None:
         _compile(plan, folder, tools)
-        record["sha256"] = _digest(folder / LIBRARY)
+        record["sha256"] = _digest(folder / kind)
 
-    build_once(folder, record, compile, lambda stamp: stamp["sha256"] == _digest(folder / LIBRARY))
-    return folder / LIBRARY
+    build_once(folder, record, compile, lambda stamp: stamp["sha256"] == _digest(folder / kind))
+    return folder / kind
 
 
 def _digest(path: Path) -> str:
@@ -78,7 +84,7 @@ def _digest(path: Path) -> str:
 def _compile(plan: BuildPlan, folder: Path, tools: Toolchain) -> None:
     files = write_sources(plan, folder)
     rtl = folder / "rtl"
-    ports = [port for name, text in plan.sources if name != "harness.cpp"
+    ports = [port for name, text in plan.sources if not name.endswith(".cpp")
              for port in module_ports(text).get(plan.top, ())]
     plain = [port for port in ports if port not in ("clk", "rst", "clear")
              and port.rpartition("__")[0] not in (*_INPUTS, "results")]
