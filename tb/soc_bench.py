@@ -1,84 +1,37 @@
 """cocotb bench of a tile on a bus, with cocotbext-axi's masters; started by ``test_soc.py``."""
 
+import json
+import os
 import random
+from pathlib import Path
 
 import cocotb
 import numpy as np
 import pytest
-from cocotb.clock import Clock
 from cocotb.triggers import ClockCycles
 from cocotbext.axi import AxiStreamFrame
 
 from cimforge.spec.errors import DataError, ToolError
 from cimforge.spec.registers import STREAMS, Access, Response, digest_words
-from cimforge_verif.driver import BusError, Outcome, ProgramError, StreamError, TileDriver
-from cimforge_verif.sim.axi import CHANNELS, CocotbTransport
+from cimforge_verif.driver import ProgramError, StreamError, TileDriver
+from cimforge_verif.sim.jobs import counter_errors
 from tb.bfm import stall_pattern
-from tb.bfm.axi import watch_outputs
-from tb.bfm.soc import CONFIG, Case, model
+from tb.bfm.soc import Case, compare
+from tb.bfm.soc_driver import (
+    CONFIG,
+    LIMIT,
+    SEED,
+    STALLS,
+    Accesses,
+    begin,
+    check_channels,
+    refused,
+)
+from tb.bfm.soc_scenario import scenario
 
-SEED = cocotb.RANDOM_SEED
-TEST = cocotb.test(timeout_time=5, timeout_unit="ms")  # half a million cycles
-LIMIT = 40000
-#: AXI transactions of the long test: register accesses and packets.
-TRANSACTIONS = 10_000
-
-
-class Checked(TileDriver):
-    """A driver whose programs come from a model, which is kept in step with the tile."""
-
-    def __init__(self, transport: CocotbTransport):
-        super().__init__(transport, CONFIG)
-        self.model, self.rng = model(), np.random.default_rng(SEED)
-
-    def case(self) -> Case:
-        """Return the next program."""
-        return self.model.legal(self.rng)
-
-    async def check(self) -> tuple[Case, Outcome]:
-        """Run a program and compare its results."""
-        case = self.case()
-        outcome = await self.run(case.streams, LIMIT)
-        compare(outcome.packets, case)
-        return case, outcome
-
-    async def clear(self, polls: int = 1000) -> None:
-        await super().clear(polls)
-        self.model.clear()
-
-    async def soft_reset(self, polls: int = 1000) -> None:
-        await super().soft_reset(polls)
-        self.model.reset()
-
-
-async def begin(dut, stall: float = 0.0) -> Checked:
-    """Reset the design; return an opened driver."""
-    Clock(dut.clk, 10, unit="ns").start()
-    transport = CocotbTransport(dut)
-    transport.stall(lambda name: stall_pattern(stall, SEED, name) if stall else None)
-    watch_outputs(dut)
-    dut.rst.value = 1
-    await ClockCycles(dut.clk, 3)
-    dut.rst.value = 0
-    await ClockCycles(dut.clk, 2)
-    driver = Checked(transport)
-    await driver.open()
-    return driver
-
-
-def compare(packets, case: Case) -> None:
-    """Fail unless the packets are the expected beats, cut where ``last`` is set."""
-    wanted = case.packets()
-    assert len(packets) == len(wanted), f"{len(packets)} result packets, not {len(wanted)}"
-    for i, (got, expected) in enumerate(zip(packets, wanted, strict=True)):
-        assert np.array_equal(got, expected), f"result packet {i}: got {got}, expected {expected}"
-
-
-async def refused(access, response: Response) -> None:
-    """See that an access is answered with an error."""
-    with pytest.raises(BusError) as caught:
-        await access
-    assert caught.value.response is response
+TEST = cocotb.test(timeout_time=10, timeout_unit="ms")  # a million cycles
+#: What the long test has to reach: register accesses and packets; and half as many beats.
+TRANSACTIONS = int(os.environ.get("CIMFORGE_TRANSACTIONS", "10000"))
 
 
 @TEST
@@ -149,6 +102,27 @@ async def predicted_cycles(dut):
 
 
 @TEST
+async def interrupts(dut):
+    """High while what is enabled has happened and was not cleared, and at no other time."""
+    driver = await begin(dut)
+    done = driver.map["INTERRUPT_STATUS"].field("DONE").mask
+    for enabled in (0, done):
+        await driver.write("INTERRUPT_ENABLE", enabled)
+        case = driver.case()
+        await driver.start(case.streams)
+        assert await driver.transport.interrupt(2000) == bool(enabled)
+        assert await driver.read("INTERRUPT_STATUS") == done
+        compare(driver.transport.received(), case)
+        for enable in (0, done, 0, done):
+            await driver.write("INTERRUPT_ENABLE", enable)
+            await ClockCycles(dut.clk, 3)
+            assert dut.irq.value == bool(enable)
+        await driver.write("INTERRUPT_STATUS", done)
+        await ClockCycles(dut.clk, 3)
+        assert dut.irq.value == 0, "the interrupt stays"
+
+
+@TEST
 async def one_program_per_start(dut):
     """Two programs wait in the streams; each runs when it is let in, and not before."""
     driver = await begin(dut)
@@ -168,62 +142,47 @@ async def one_program_per_start(dut):
     assert not await driver.read("ERROR_CODE")
 
 
-async def _accesses(driver: TileDriver, rng: random.Random) -> None:
-    """Random accesses whose answers are known, for ever, beside what the driver does."""
-    bus, scratch, address = driver.transport, 0, driver.map["SCRATCH"].address
-    constants = {driver.map[name].address: await driver.read(name) for name in (
-        "ID", "VERSION", "TILE", "DIGEST_LO", "DIGEST_HI", "CONTROL", "INTERRUPT_ENABLE")}
-    await driver.write("SCRATCH", 0)
-    while True:
-        choice = rng.random()
-        if choice < 0.35:
-            first = rng.randrange(4)
-            data = rng.randbytes(rng.randint(1, 4 - first))
-            await bus.write_bytes(address + first, data)
-            mask = (1 << 8 * len(data)) - 1 << 8 * first
-            scratch = scratch & ~mask | int.from_bytes(data, "little") << 8 * first
-        elif choice < 0.7:
-            assert await bus.read32(address) == scratch
-        elif choice < 0.9:
-            place = rng.choice(list(constants))
-            assert await bus.read32(place) == constants[place]
-        elif choice < 0.95:
-            await refused(bus.read32(0x200 + 4 * rng.randrange(64)), Response.DECERR)
-        else:
-            await refused(bus.write32(driver.map["STATUS"].address, rng.getrandbits(32)),
-                          Response.SLVERR)
-
-
 @TEST
-async def ten_thousand_transactions(dut):
+async def random_transactions(dut):
     """Programs one after the other and registers at the same time, every channel stalling."""
     driver = await begin(dut, 0.3)
-    accesses = cocotb.start_soon(_accesses(driver, random.Random(SEED)))
-    sent, came = dict.fromkeys(STREAMS, 0), 0
-    packets = programs = beats = 0
-    while driver.transport.accesses + packets < TRANSACTIONS:
-        stall = (0.1, 0.3, 0.6, {"results": 0.9}, {"weights": 0.9}, {"b": 0.9, "r": 0.9})[
-            programs % 6]
+    beside = Accesses(driver, random.Random(SEED))
+    running = cocotb.start_soon(beside.run())
+    names, programs = (*STREAMS, "results"), 0
+    since, beats, packets = (dict.fromkeys(names, 0) for _ in range(3))
+    wanted: dict[str, int] = {}
+    while (driver.transport.accesses + sum(packets.values()) < TRANSACTIONS
+           or sum(beats.values()) < TRANSACTIONS // 2):
+        stall = STALLS[programs % len(STALLS)]
         driver.transport.stall(lambda name, s=stall, n=programs: stall_pattern(
             s.get(name, 0.05) if isinstance(s, dict) else s, SEED + n, name))
         case, outcome = await driver.check()
-        came += len(case.results)
-        for name in STREAMS:
-            sent[name] += len(case.streams[name])
-        counted = await driver.beats()
-        assert counted == {**sent, "results": came}, f"beats: {counted}, not {sent}, {came}"
-        dropped = [await driver.read(f"{name.upper()}_DROPPED") for name in STREAMS]
-        assert not any(dropped)
-        packets += len(outcome.packets) + sum(len(s) > 0 for s in case.streams.values())
+        came = {**{name: len(case.streams[name]) for name in STREAMS},
+                "results": len(case.results)}
+        since = {name: since[name] + came[name] for name in names}
+        beats = {name: beats[name] + came[name] for name in names}
+        packets = {name: packets[name] + (
+            len(outcome.packets) if name == "results" else came[name] > 0) for name in names}
+        wanted = {name: wanted.get(name, 0) + value for name, value in case.counters.items()
+                  if name != "stall"}
+        wrong = counter_errors(outcome.counters, wanted, stalled=True)
+        assert not wrong, wrong
         programs += 1
         if programs % 8 == 0:
-            beats += came + sum(sent.values())
+            counted = await driver.beats()
+            assert counted == since, f"beats: {counted}, not {since}"
+            assert not any([await driver.read(f"{name.upper()}_DROPPED") for name in STREAMS])
             await driver.clear()
-            sent, came = dict.fromkeys(STREAMS, 0), 0
-    accesses.kill()
-    dut._log.info("%d register accesses, %d packets of %d beats, %d programs, %d channels",
-                  driver.transport.accesses, packets, beats + came + sum(sent.values()), programs,
-                  len(CHANNELS))
+            since, wanted = dict.fromkeys(names, 0), {}
+    beside.go_on = False
+    await running
+    transactions, transfers = driver.transport.accesses + sum(packets.values()), sum(beats.values())
+    assert transactions >= TRANSACTIONS
+    assert transfers >= TRANSACTIONS // 2
+    check_channels(driver.channels, driver.transport.accesses, packets, beats)
+    dut._log.info("%d transactions: %d register accesses and %d packets, of %d beats; %d programs",
+                  transactions, driver.transport.accesses, sum(packets.values()), transfers,
+                  programs)
 
 
 @TEST
@@ -238,7 +197,7 @@ async def illegal_programs(dut, stall):
         assert (caught.value.code, caught.value.position) == (case.code, case.position)
         await refused(driver.act("START"), Response.SLVERR)
         await driver.clear()
-        driver.transport.received()  # of commands before the illegal one
+        compare(driver.transport.received(), case)  # of commands before the illegal one
         assert not await driver.read("ERROR_CODE")
         assert not any((await driver.beats()).values())
         await driver.check()
@@ -252,7 +211,7 @@ def malformed(case: Case, stream: str, kind: str) -> AxiStreamFrame:
     if kind == "SHORT":
         return AxiStreamFrame(beats[:-1].tobytes())
     if kind == "LONG":
-        return AxiStreamFrame(np.concatenate([beats, beats[:2]]).tobytes())
+        return AxiStreamFrame(np.concatenate([beats, beats[:1], beats[:1]]).tobytes())
     keep = [1] * (len(beats) * size)
     keep[0] = 0  # a hole in the first beat
     return AxiStreamFrame(beats.tobytes(), tkeep=keep)
@@ -266,6 +225,8 @@ async def malformed_packets(dut, stall):
     for stream in STREAMS:
         for kind in ("SHORT", "LONG", "PARTIAL"):
             case = driver.case()
+            while kind == "SHORT" and len(case.streams[stream]) < 2:  # something has to be sent
+                case = driver.case()
             if kind == "PARTIAL" and case.streams[stream].shape[1] == 1:
                 continue  # a byte is there or not
             bad = malformed(case, stream, kind)
@@ -345,3 +306,11 @@ async def hard_reset_in_flight(dut):
         await ClockCycles(dut.clk, 2)
         await driver.open()
         await driver.check()
+
+
+@TEST
+async def every_transport(dut):
+    """What ``test_soc.py`` repeats without cocotb: written down for it."""
+    driver = await begin(dut)
+    told = await scenario(TileDriver(driver.transport, CONFIG), SEED)
+    Path("told.json").write_text(json.dumps(told), encoding="utf-8")

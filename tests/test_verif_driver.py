@@ -1,15 +1,19 @@
 """The driver over a transport that returns at once: a bus that is a dictionary."""
 
+import asyncio
+
 import numpy as np
 import pytest
 from hw_support import BASE
 
-from cimforge.spec.errors import DataError, ToolError
-from cimforge.spec.registers import TileKind, digest_words, register_map
+from cimforge.spec.commands import ErrorCode
+from cimforge.spec.errors import CimforgeError, DataError, ToolError
+from cimforge.spec.registers import TileKind, digest_words, register_map, tdata_bytes
 from cimforge_verif.driver import BusError, ProgramError, StreamError, TileDriver, complete
 
 MAP = {register.name: register for register in register_map(TileKind.DIGITAL)}
-STREAMS = {name: np.zeros((2, 1), np.uint8) for name in ("commands", "weights", "acts")}
+STREAMS = {name: np.zeros((2, size), np.uint8) for name, size in tdata_bytes(BASE).items()
+           if name != "results"}
 
 
 class Memory:
@@ -81,6 +85,48 @@ def test_what_the_tile_reports_is_raised():
         complete(driver.clear(polls=3))
 
 
+@pytest.mark.parametrize(("array", "message"), [
+    (None, "weights must be an array, not None"),
+    ([[1]], r"weights must be an array, not \[\[1\]\]"),
+    (np.zeros((2, 1), np.uint8), r"weights must be uint8 of shape \(beats, \d+\), not uint8"),
+    (np.zeros(4, np.uint8), r"not uint8 of shape \(4,\)"),
+    (np.zeros((2, tdata_bytes(BASE)["weights"]), np.int64), "not int64 of shape")])
+def test_an_array_that_does_not_fit_its_stream_is_one_error_before_anything_is_written(
+        array, message):
+    bus = Memory()
+    with pytest.raises(DataError, match=message):
+        complete(TileDriver(bus, BASE).run({**STREAMS, "weights": array}, 10))
+    assert not bus.written
+
+
+@pytest.mark.parametrize(("registers", "message"), [
+    ({"INTERRUPT_STATUS": 2, "ERROR_CODE": 15, "ERROR_POSITION": 3},
+     "stopped at command 3 with error code 15, which this driver does not know"),
+    ({"INTERRUPT_STATUS": 2}, "stopped at command 0 with error code 0, which"),
+    ({"INTERRUPT_STATUS": 0}, "an interrupt was raised, and no reason for it is given")])
+def test_a_tile_that_contradicts_itself_is_one_error(registers, message):
+    with pytest.raises(ToolError, match=message):
+        complete(TileDriver(Memory(**registers), BASE).run(STREAMS, 10))
+
+
+def test_a_transport_that_waits_needs_an_event_loop():
+    class Waits(Memory):
+        async def interrupt(self, cycles):
+            await asyncio.sleep(0)
+
+    driver = TileDriver(Waits(), BASE)
+    with pytest.raises(RuntimeError, match="the transport waits for something"):
+        complete(driver.run(STREAMS, 10))
+
+
+def test_every_error_of_a_driver_is_the_callers_to_handle():
+    """Exit code 2 at a command line, one message."""
+    for error in (BusError("reading", 4, 3), ProgramError(ErrorCode.MODE, 1),
+                  StreamError(("ACTS_LONG",), {"acts": 3})):
+        assert isinstance(error, CimforgeError)
+        assert "\n" not in str(error)
+
+
 def test_what_never_ends_and_what_ends_too_early():
     bus = Memory()
     bus.happens = False
@@ -95,3 +141,4 @@ def test_what_never_ends_and_what_ends_too_early():
 def test_a_refused_access_names_address_and_response():
     with pytest.raises(BusError, match="reading 0x200 was answered with DECERR"):
         complete(Memory().read32(0x200))
+    assert str(BusError("writing", 4, 1)) == "writing 0x004 was answered with response 1"

@@ -7,13 +7,15 @@ nowhere else; :mod:`.register_text` writes it for C and for readers.
 from dataclasses import dataclass
 from enum import Enum, IntEnum
 
+from cimforge.spec.analog.commands import WORD_BYTES as ANALOG_WORD_BYTES
 from cimforge.spec.analog.config import AnalogConfig
+from cimforge.spec.commands import WORD_BYTES
 from cimforge.spec.config import DcimConfig
 from cimforge.spec.errors import ConfigError
 
 __all__ = [
     "ADDRESS_BITS", "COUNTERS", "IDENTITY", "MAP_VERSION", "STREAMS", "Access", "Field", "Register",
-    "Response", "TileKind", "digest_words", "kind_of", "register_map",
+    "Response", "TileKind", "digest_words", "kind_of", "register_map", "tdata_bytes",
 ]
 
 #: Width of a byte address: the map takes a page of 4 KiB.
@@ -123,8 +125,8 @@ def _bits(*fields: tuple[str, str]) -> tuple[Field, ...]:
 
 _CLEAR = (
     "forget the tile's error, flags, banks and counts, and the beat counts, once it is idle, "
-    "results have left and, after an error, packets that have begun have ended; not with START, nor while a program is "
-    "let in that no error stopped")
+    "results have left and, after an error, packets that have begun have ended; not with START, "
+    "nor while a program is let in that no error stopped")
 _SOFT_RESET = (
     "drop everything in flight; what has begun on a stream is ended legally. Again while "
     "STATUS.RESETTING: the packets that were cut will not go on")
@@ -218,3 +220,14 @@ def digest_words(config: DcimConfig | AnalogConfig) -> tuple[int, int]:
     """Return what DIGEST_LO and DIGEST_HI say for a configuration."""
     value = int(config.digest, 16)
     return value & 0xFFFFFFFF, value >> 32
+
+
+def tdata_bytes(config: DcimConfig | AnalogConfig) -> dict[str, int]:
+    """Return the bytes of every stream's TDATA, the results' last."""
+    if isinstance(config, AnalogConfig):
+        bits = (8 * ANALOG_WORD_BYTES, config.act_bits_per_beat, config.act_bits_per_beat,
+                config.port * config.acc_bits)
+    else:
+        bits = (8 * WORD_BYTES, config.weight_beat_bits, config.act_port_bits,
+                config.out_port * config.acc_bits)
+    return {name: -(-n // 8) for name, n in zip((*STREAMS, "results"), bits, strict=True)}

@@ -1,38 +1,89 @@
-"""What every AXI output of a tile on a bus must do, watched in every cycle."""
+"""What the AXI channels of a tile on a bus do, watched in every cycle, apart from the masters."""
 
 from typing import Any
 
 import cocotb
 from cocotb.triggers import RisingEdge
 
-__all__ = ["watch_outputs"]
+from cimforge.spec.registers import STREAMS
 
-# (valid, ready, what must not change while it waits)
-_OUTPUTS = (
-    ("s_axil_bvalid", "s_axil_bready", ("s_axil_bresp",)),
-    ("s_axil_rvalid", "s_axil_rready", ("s_axil_rdata", "s_axil_rresp")),
-    ("m_axis_results_tvalid", "m_axis_results_tready",
-     ("m_axis_results_tdata", "m_axis_results_tkeep", "m_axis_results_tlast")),
-)
+__all__ = ["Channel", "watch"]
+
+#: Ports that must not change while a channel that the design drives waits.
+_KEPT = {"b": ("bresp",), "r": ("rdata", "rresp"), "results": ("tdata", "tkeep", "tlast")}
 
 
-async def _watch(dut: Any, valid: Any, ready: Any, payload: list[Any]) -> None:
-    edge, held = RisingEdge(dut.clk), None
+class Channel:
+    """A channel, and what happened on it so far.
+
+    Attributes
+    ----------
+    transfers, packets : int
+        Of beats; of beats with TLAST.
+    nulls : int
+        Transfers without data.
+    waits : int
+        Cycles in which it was offered and not taken.
+    gaps : int
+        Cycles without an offer, inside a packet.
+    """
+
+    def __init__(self, dut: Any, name: str, start: str, parts: str):
+        self.name = name
+        self.valid, self.ready = (getattr(dut, f"{start}{parts}{end}") for end in (
+            "valid", "ready"))
+        self.last, self.keep = ((getattr(dut, f"{start}{end}") for end in ("tlast", "tkeep"))
+                                if parts == "t" else (None, None))
+        self._kept = [getattr(dut, start + port) for port in _KEPT.get(name, ())]
+        self.transfers = self.packets = self.nulls = self.waits = self.gaps = 0
+        self.forget()
+
+    def __repr__(self) -> str:
+        return (f"{self.transfers} transfers, {self.packets} packets, {self.nulls} nulls, "
+                f"{self.waits} waits, {self.gaps} gaps")
+
+    def forget(self) -> None:
+        """Begin anew, after a reset."""
+        self._held: list[int] | None = None
+        self._inside = False
+
+    def edge(self) -> None:
+        """Look at this cycle; what is offered must stay as it is until it is taken."""
+        if not self.valid.value:
+            assert self._held is None, f"{self.valid._name} was dropped before the transfer"
+            self.gaps += self._inside
+            return
+        now = [int(port.value) for port in self._kept]
+        assert self._held in (None, now), f"{self.valid._name}: {self._held} became {now}"
+        if not self.ready.value:
+            self._held = now if self._kept else None
+            self.waits += 1
+            return
+        self._held = None
+        self.transfers += 1
+        if self.last is not None:
+            ends = bool(self.last.value)
+            self._inside = not ends
+            self.packets += ends
+            self.nulls += self.keep.value == 0
+
+
+async def _follow(dut: Any, channels: list[Channel]) -> None:
+    edge = RisingEdge(dut.clk)
     while True:
         await edge
-        if dut.rst.value == 1:
-            held = None
-            continue
-        if valid.value == 0:
-            assert held is None, f"{valid._name} was dropped before the transfer"
-            continue
-        now = [int(port.value) for port in payload]
-        assert held is None or held == now, f"{valid._name}: {held} became {now} while it waited"
-        held = None if ready.value == 1 else now
+        in_reset = bool(dut.rst.value)
+        for channel in channels:
+            if in_reset:
+                channel.forget()
+            else:
+                channel.edge()
 
 
-def watch_outputs(dut: Any) -> None:
-    """Start a watch on every output channel; a violation fails the test."""
-    for valid, ready, payload in _OUTPUTS:
-        cocotb.start_soon(_watch(dut, getattr(dut, valid), getattr(dut, ready),
-                                 [getattr(dut, name) for name in payload]))
+def watch(dut: Any) -> dict[str, Channel]:
+    """Start to watch all channels; what is wrong fails the test. Returns them by name."""
+    channels = [Channel(dut, name, "s_axil_", name) for name in ("aw", "w", "b", "ar", "r")]
+    channels += [Channel(dut, name, f"s_axis_{name}_", "t") for name in STREAMS]
+    channels.append(Channel(dut, "results", "m_axis_results_", "t"))
+    cocotb.start_soon(_follow(dut, channels))
+    return {channel.name: channel for channel in channels}

@@ -26,20 +26,33 @@ from cimforge.spec.registers import (
     digest_words,
     kind_of,
     register_map,
+    tdata_bytes,
 )
 
-__all__ = ["BusError", "Outcome", "ProgramError", "StreamError", "TileDriver", "Transport",
-           "complete"]
+__all__ = ["CHANNELS", "BusError", "Outcome", "ProgramError", "StreamError", "TileDriver",
+           "Transport", "complete"]
+
+#: Everything that may wait: five channels of registers, four streams.
+CHANNELS = ("aw", "w", "b", "ar", "r", *STREAMS, "results")
 
 _T = TypeVar("_T")
 
 
 class BusError(ToolError):
-    """An access that was answered with an error."""
+    """An access that was answered with an error.
+
+    Attributes
+    ----------
+    address : int
+    response : Response or int
+        A number if AXI4-Lite knows no such response.
+    """
 
     def __init__(self, what: str, address: int, response: int):
-        self.address, self.response = address, Response(response)
-        super().__init__(f"{what} {address:#05x} was answered with {self.response.name}")
+        known = response in set(Response)
+        self.address, self.response = address, Response(response) if known else response
+        name = Response(response).name if known else f"response {response}"
+        super().__init__(f"{what} {address:#05x} was answered with {name}")
 
 
 class ProgramError(DataError):
@@ -119,7 +132,7 @@ class TileDriver:
 
     def __init__(self, transport: Transport, config: DcimConfig | AnalogConfig):
         self.transport, self.config = transport, config
-        self.kind = kind_of(config)
+        self.kind, self._bytes = kind_of(config), tdata_bytes(config)
         self.map = {register.name: register for register in register_map(self.kind)}
 
     async def read(self, name: str) -> int:
@@ -186,7 +199,16 @@ class TileDriver:
         return await self.finish(streams, cycles)
 
     async def start(self, streams: Mapping[str, np.ndarray]) -> None:
-        """Announce the packets, queue them, let the program in."""
+        """Announce the packets, queue them, let the program in.
+
+        Raises
+        ------
+        DataError
+            An array does not fit its stream; nothing has been written then.
+        ToolError
+            The tile is not ready.
+        """
+        self._check_shapes(streams)
         status = await self.fields("STATUS")
         if not status["READY"]:
             raise ToolError(f"the tile is not ready: {_set(status)}")
@@ -200,24 +222,30 @@ class TileDriver:
                 self.transport.send(name, streams[name])
         await self.act("START")
 
+    def _check_shapes(self, streams: Mapping[str, np.ndarray]) -> None:
+        for name in STREAMS:
+            beats, size = streams.get(name), self._bytes[name]
+            if not isinstance(beats, np.ndarray):
+                raise DataError(f"{name} must be an array, not {beats!r}")
+            if beats.dtype != np.uint8 or beats.ndim != 2 or beats.shape[1] != size:
+                raise DataError(f"{name} must be uint8 of shape (beats, {size}), not "
+                                f"{beats.dtype} of shape {beats.shape}")
+
     async def finish(self, streams: Mapping[str, np.ndarray], cycles: int) -> Outcome:
         """Wait for the end of what :meth:`start` started; as for :meth:`run`."""
-        while True:
-            if not await self.transport.interrupt(cycles):
-                status = await self.fields("STATUS")
-                raise ToolError(f"not done after {cycles} cycles: {_set(status)}; beats "
-                                f"{await self.beats()}")
-            happened = await self.fields("INTERRUPT_STATUS")
-            if happened["STREAM"]:
-                flags = await self.fields("STREAM_ERROR")
-                await self.write("INTERRUPT_STATUS",
-                                 self.map["INTERRUPT_STATUS"].field("STREAM").mask)
-                raise StreamError(tuple(n for n, value in flags.items() if value),
-                                  await self.beats())
-            if happened["ERROR"]:
-                raise await self._program_error()
-            if happened["DONE"]:
-                break
+        if not await self.transport.interrupt(cycles):
+            status = await self.fields("STATUS")
+            raise ToolError(f"not done after {cycles} cycles: {_set(status)}; beats "
+                            f"{await self.beats()}")
+        happened = await self.fields("INTERRUPT_STATUS")
+        if happened["STREAM"]:
+            flags = await self.fields("STREAM_ERROR")
+            await self.write("INTERRUPT_STATUS", self.map["INTERRUPT_STATUS"].field("STREAM").mask)
+            raise StreamError(tuple(n for n, value in flags.items() if value), await self.beats())
+        if happened["ERROR"]:
+            raise await self._program_error()
+        if not happened["DONE"]:
+            raise ToolError("an interrupt was raised, and no reason for it is given")
         await self.write("INTERRUPT_STATUS", self.map["INTERRUPT_STATUS"].mask)
         await self._check_beats(streams)
         return Outcome(self.transport.received(), await self.counters())
@@ -231,9 +259,12 @@ class TileDriver:
                 raise ToolError(f"{taken} of {len(streams[name])} beats of {name} were accepted, "
                                 f"and yet the program ended")
 
-    async def _program_error(self) -> ProgramError:
+    async def _program_error(self) -> ProgramError | ToolError:
         code, position = await self.read("ERROR_CODE"), await self.read("ERROR_POSITION")
         codes = ErrorCode if self.kind is TileKind.DIGITAL else AnalogError
+        if code not in set(codes) or code == codes.NONE:
+            return ToolError(f"the tile stopped at command {position} with error code {code}, "
+                             "which this driver does not know")
         return ProgramError(codes(code), position)
 
     async def beats(self) -> dict[str, int]:

@@ -18,10 +18,7 @@ from cocotbext.axi import (
 from cimforge.spec.registers import STREAMS
 from cimforge_verif.driver import BusError
 
-__all__ = ["CHANNELS", "CocotbTransport"]
-
-#: Everything that may stall: five channels of registers, four streams.
-CHANNELS = ("aw", "w", "b", "ar", "r", *STREAMS, "results")
+__all__ = ["CocotbTransport"]
 
 
 class CocotbTransport:
