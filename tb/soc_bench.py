@@ -23,6 +23,7 @@ from tb.bfm.soc_driver import (
     SEED,
     STALLS,
     Accesses,
+    Checked,
     begin,
     check_channels,
     refused,
@@ -120,6 +121,32 @@ async def interrupts(dut):
         await driver.write("INTERRUPT_STATUS", done)
         await ClockCycles(dut.clk, 3)
         assert dut.irq.value == 0, "the interrupt stays"
+    await _not_done_before_the_last_beat(driver, done)
+
+
+async def _not_done_before_the_last_beat(driver: Checked, done: int) -> None:
+    """Hold the last results back where the wrapper keeps them, so that the tile itself is idle."""
+    case = driver.case()
+    while len(case.results) < 2:
+        await driver.start(case.streams)
+        assert await driver.transport.interrupt(LIMIT)
+        await driver.write("INTERRUPT_STATUS", done)
+        compare(driver.transport.received(), case)
+        case = driver.case()
+    results = driver.channels["results"]
+    until = results.transfers - results.nulls + len(case.results) - 2
+    driver.transport.sink.pause = until == 0
+    running = cocotb.start_soon(driver.start(case.streams))
+    while results.transfers - results.nulls < until:
+        await ClockCycles(driver.transport.dut.clk, 1)
+    driver.transport.sink.pause = True
+    await running
+    assert not await driver.transport.interrupt(2000), "done, and results have not left"
+    assert (await driver.fields("STATUS"))["BUSY"]
+    assert results.transfers - results.nulls < until + 2
+    driver.transport.sink.pause = False
+    outcome = await driver.finish(case.streams, LIMIT)
+    compare(outcome.packets, case)
 
 
 @TEST
@@ -291,12 +318,19 @@ async def soft_reset_without_the_rest(dut):
 
 
 @TEST
-async def hard_reset_in_flight(dut):
-    """Everything starts anew, the masters as well."""
-    driver = await begin(dut, 0.2)
-    for point in range(5, 200, 39):
-        await driver.start(driver.case().streams)
+@cocotb.parametrize(stall=[0.0, 0.8])
+async def hard_reset_in_flight(dut, stall):
+    """Everything starts anew, the masters as well; accesses and packets may be under way."""
+    driver, streams = await begin(dut, stall), (*STREAMS, "results")
+    cut = dict.fromkeys(streams, 0)
+    driver.transport.stall(lambda name: stall_pattern(
+        stall if name in streams else stall / 4, SEED, name))
+    for point in range(1, 400, 9):
+        running = cocotb.start_soon(driver.start(driver.case().streams))
         await ClockCycles(dut.clk, point)
+        running.cancel()
+        for name in streams:
+            cut[name] += driver.channels[name].inside
         dut.rst.value = 1
         await ClockCycles(dut.clk, 3)
         for end in (*driver.transport.sources.values(), driver.transport.sink):
@@ -306,6 +340,7 @@ async def hard_reset_in_flight(dut):
         await ClockCycles(dut.clk, 2)
         await driver.open()
         await driver.check()
+    assert not stall or all(cut.values()), f"packets under way at a reset: {cut}"
 
 
 @TEST

@@ -23,7 +23,7 @@ class Fault:
         Input of the instance; or what is assigned in the module.
     instead : str
         Verilog: ``X`` is what the signal would be, ``F`` is whether the fault is awake, ``NOW`` is
-        high in every 23rd cycle of that.
+        high in every seventh cycle of that.
     notices : str
         Name of the test.
     was : tuple of (name, expression)
@@ -58,11 +58,11 @@ FAULTS = {
     "a packet is not ended": Fault(
         "", "tlast", "X & ~NOW", "random_transactions", module="result_port"),
     "a response is dropped": Fault(
-        "", "bvalid", "X & ~NOW", "random_transactions", module="axi_lite"),
+        "", "bvalid", "X & ~(NOW & bvalid & ~bready)", "random_transactions", module="axi_lite"),
     "beats are not cleared": Fault(
-        "acts_port", "clear", "X & ~F", "random_transactions"),
+        "acts_port", "clear", "X & ~F", "illegal_programs"),
     "done before the results have left": Fault(
-        "", "done", "F ? close & busy : X", "random_transactions", module="control"),
+        "", "done", "F ? close & busy : X", "interrupts", module="control"),
     "commands are held up": Fault(
         "", "open", "X & ~NOW", "predicted_cycles", module="control"),
     "commands that nobody let in": Fault(
@@ -86,14 +86,16 @@ FAULTS = {
         "", "partial", "X & ~F", "malformed_packets", module="command_port"),
     "a cut packet stays open": Fault(
         "results_port", "flush", "X & ~F", "soft_reset_in_flight"),
+    "a soft reset that one port ignores": Fault(
+        "weights_port", "flush", "X & ~F", "soft_reset_in_flight"),
     "a soft reset that does not wait": Fault(
         "control", "unsettled", "X & ~F", "soft_reset_without_the_rest"),
     "a port that no reset reaches": Fault(
         "weights_port", "rst", "X & ~F", "hard_reset_in_flight"),
 }
-_HEAD = "  integer fault;\n  reg [4:0] lot = 0;\n"
+_HEAD = "  integer fault;\n  reg [2:0] lot = 0;\n"
 _END = """  initial if (!$value$plusargs("fault=%d", fault)) fault = 0;
-  always @(posedge clk) lot <= lot == 22 ? 5'd0 : lot + 5'd1;
+  always @(posedge clk) lot <= lot == 6 ? 3'd0 : lot + 3'd1;
 """
 
 
@@ -122,8 +124,11 @@ def _spoil(body: str, top: str, number: int, instance: str, signal: str, instead
     new = re.sub(r"\bF\b", awake, re.sub(r"\bNOW\b", f"({awake} & lot == 0)", instead))
     place = (rf"(^  {top}_\w+ {instance} \((?:(?!\);).)*?^    \.{signal}\()([^\n]*)(\),?$)"
              if instance else rf"(^ *(?:assign {signal} =|{signal} <=) )([^\n]*?)( ?;$)")
-    spoilt, count = re.subn(
-        place, lambda found: found[1] + re.sub(r"\bX\b", lambda _: f"({found[2]})", new) + found[3],
-        body, flags=re.MULTILINE | re.DOTALL)
+
+    def replaced(found: re.Match) -> str:
+        # With a space, which ends the names that Yosys makes up.
+        return found[1] + re.sub(r"\bX\b", lambda _: f"({found[2]} )", new) + found[3]
+
+    spoilt, count = re.subn(place, replaced, body, flags=re.MULTILINE | re.DOTALL)
     assert count == 1, f"{signal} is {count} times in {instance or 'the module'}"
     return spoilt

@@ -63,7 +63,7 @@ def test_icarus(name):
 
 
 @pytest.mark.debian("yosys")
-@pytest.mark.parametrize("name", [*SMALL, *REDUCED, "tile/default"])
+@pytest.mark.parametrize("name", [*SMALL, *REDUCED, "tile/default", *SOC])
 def test_yosys(name):
     assert not yosys_errors(verilog(name), top_of(name))
 

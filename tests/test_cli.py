@@ -97,6 +97,23 @@ def test_verilog_of_a_tile_on_a_bus(tmp_path, option, top):
     assert told["register_map"]["registers"]["CONTROL"]["fields"]["SOFT_RESET"] == [2, 1]
     assert told["errors"]["1"] == "OPCODE"
     assert "CIMFORGE_CONTROL_OFFSET 0x20u" in (tmp_path / "cimforge_regs.h").read_text()
+    told = [f"{path}: {path.stat().st_size} bytes"
+            for path in (tmp_path / f"{top}.v", tmp_path / f"{top}.json",
+                         tmp_path / "cimforge_regs.h")]
+    assert done.stdout.splitlines() == told
+
+
+def test_a_bus_around_what_cannot_be(tmp_path):
+    for option, presets in (((), "default"), (("--analog",), "default, minilm, paper, tiny")):
+        refused(cimforge("verilog", "huge", "--soc", *option, "-o", tmp_path / "rtl"),
+                f"no preset named 'huge'; there are .*{presets}")
+    bad = tmp_path / "bad.yaml"
+    bad.write_text("base: tiny\nrows: 3\n")
+    refused(cimforge("verilog", bad, "--soc", "-o", tmp_path / "rtl"),
+            r"bad\.yaml: rows must be a power of two, not 3")
+    refused(cimforge("verilog", bad, "--soc", "--analog", "-o", tmp_path / "rtl"), r"bad\.yaml")
+    assert not (tmp_path / "rtl").exists()
+    refused(cimforge("verilog", "tiny", "--soc", "-o", bad), "bad.yaml")
 
 
 def test_program_with_a_flipped_byte(program):

@@ -26,6 +26,8 @@ class Channel:
         Cycles in which it was offered and not taken.
     gaps : int
         Cycles without an offer, inside a packet.
+    inside : bool
+        A packet has begun and not ended.
     """
 
     def __init__(self, dut: Any, name: str, start: str, parts: str):
@@ -45,13 +47,13 @@ class Channel:
     def forget(self) -> None:
         """Begin anew, after a reset."""
         self._held: list[int] | None = None
-        self._inside = False
+        self.inside = False
 
     def edge(self) -> None:
         """Look at this cycle; what is offered must stay as it is until it is taken."""
         if not self.valid.value:
             assert self._held is None, f"{self.valid._name} was dropped before the transfer"
-            self.gaps += self._inside
+            self.gaps += self.inside
             return
         now = [int(port.value) for port in self._kept]
         assert self._held in (None, now), f"{self.valid._name}: {self._held} became {now}"
@@ -63,7 +65,7 @@ class Channel:
         self.transfers += 1
         if self.last is not None:
             ends = bool(self.last.value)
-            self._inside = not ends
+            self.inside = not ends
             self.packets += ends
             self.nulls += self.keep.value == 0
 

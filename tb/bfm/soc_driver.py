@@ -25,7 +25,8 @@ __all__ = ["CONFIG", "LIMIT", "SEED", "STALLS", "Accesses", "Checked", "begin", 
 _PARAMETERS = json.loads(os.environ["CIMFORGE_CONFIG"])
 CONFIG = (AnalogConfig if "arrays" in _PARAMETERS else DcimConfig)(**_PARAMETERS)
 SEED = cocotb.RANDOM_SEED
-LIMIT = 40_000
+#: Cycles in which every program ends, however it is stalled.
+LIMIT = 40_000 if "arrays" in _PARAMETERS else 8_000
 
 
 class Checked(TileDriver):
