@@ -318,19 +318,20 @@ async def soft_reset_without_the_rest(dut):
 
 
 @TEST
-@cocotb.parametrize(stall=[0.0, 0.8])
+@cocotb.parametrize(stall=[0.0, 0.5])
 async def hard_reset_in_flight(dut, stall):
     """Everything starts anew, the masters as well; accesses and packets may be under way."""
-    driver, streams = await begin(dut, stall), (*STREAMS, "results")
-    cut = dict.fromkeys(streams, 0)
-    driver.transport.stall(lambda name: stall_pattern(
-        stall if name in streams else stall / 4, SEED, name))
-    for point in range(1, 400, 9):
-        running = cocotb.start_soon(driver.start(driver.case().streams))
-        await ClockCycles(dut.clk, point)
+    driver = await begin(dut, stall)
+    for point in range(1, 400, 13):
+        case, stream = driver.case(), driver.channels[STREAMS[point % 3]]
+        while len(case.streams[stream.name]) < 2:
+            case = driver.case()
+        running = cocotb.start_soon(driver.start(case.streams))
+        if point % 2:
+            await ClockCycles(dut.clk, point)
+        while not (point % 2 or stream.inside):
+            await ClockCycles(dut.clk, 1)
         running.cancel()
-        for name in streams:
-            cut[name] += driver.channels[name].inside
         dut.rst.value = 1
         await ClockCycles(dut.clk, 3)
         for end in (*driver.transport.sources.values(), driver.transport.sink):
@@ -340,7 +341,6 @@ async def hard_reset_in_flight(dut, stall):
         await ClockCycles(dut.clk, 2)
         await driver.open()
         await driver.check()
-    assert not stall or all(cut.values()), f"packets under way at a reset: {cut}"
 
 
 @TEST

@@ -9,7 +9,6 @@ from hw_support import BASE
 
 from cimforge.spec.errors import ConfigError, DataError, ToolError
 from cimforge.spec.registers import Response, tdata_bytes
-from cimforge_hw.soc.block import tdata_bytes as tdata_bytes_of
 from cimforge_verif.batch.build import BUS, build_library
 from cimforge_verif.batch.bus import BatchTransport
 from cimforge_verif.compare import Mismatch
@@ -238,9 +237,3 @@ def test_a_library_of_something_else_is_one_error(tmp_path):
     (tmp_path / "bus.so").write_bytes(b"no library")
     with pytest.raises(ToolError, match=r"bus\.so: cannot be loaded"):
         BatchTransport(tmp_path / "bus.so", CONFIG)
-
-
-@pytest.mark.parametrize("change", [{}, {"act_port_bits": 24, "out_port": 1, "acc_bits": 20}])
-def test_streams_are_as_wide_as_the_hardware_makes_them(change):
-    config = BASE.replace(**change)
-    assert tdata_bytes(config) == {name: tdata_bytes_of(config, name) for name in SIZES}

@@ -3,11 +3,14 @@
 import re
 
 import pytest
+from hw_support import BASE, SMALLEST, WIDEST
 from test_hw_emit import digests_of_hash_seeds, module_ports
 
+from cimforge.spec import registers as contract
 from cimforge.spec.errors import ConfigError
 from cimforge.spec.yaml_config import load_analog_config, load_config
 from cimforge_hw.emit import emit_soc
+from cimforge_hw.soc.block import tdata_bytes
 
 CONFIGS = {"dcim_soc": load_config("tiny").replace(acc_bits=20, out_port=1, max_k=16),
            "analog_soc": load_analog_config("tiny")}
@@ -29,6 +32,12 @@ def test_description_and_verilog_have_the_same_ports(top):
         assert data[1] == 8 * keep[1], name
         assert data[1] - 7 <= max(ends) <= data[1], name
         assert data[0] == stream["direction"]
+
+
+@pytest.mark.parametrize("config", [*CONFIGS.values(), BASE, SMALLEST, *WIDEST])
+def test_streams_are_as_wide_as_the_contract_says(config):
+    told = contract.tdata_bytes(config)
+    assert told == {name: tdata_bytes(config, name) for name in (*contract.STREAMS, "results")}
 
 
 def test_every_hash_seed_gives_the_same_bytes():
