@@ -217,7 +217,7 @@ async def random_transactions(dut):
 async def illegal_programs(dut, stall):
     """They end in the error register, and the next program is none the worse for it."""
     driver = await begin(dut, stall)
-    for round_ in range(12):
+    for round_ in range(6):
         case = driver.model.illegal(driver.rng, round_)
         with pytest.raises(ProgramError) as caught:
             await driver.run(case.streams, LIMIT)
@@ -286,7 +286,7 @@ async def soft_reset_in_flight(dut, stall):
     """At any moment: what has begun ends legally, the next program is whole."""
     driver = await begin(dut, stall)
     cut = 0
-    for point in range(0, 260, 13):
+    for point in range(0, 260, 19):
         case = driver.case()
         await driver.start(case.streams)
         await ClockCycles(dut.clk, point)
@@ -322,7 +322,7 @@ async def soft_reset_without_the_rest(dut):
 async def hard_reset_in_flight(dut, stall):
     """Everything starts anew, the masters as well; accesses and packets may be under way."""
     driver = await begin(dut, stall)
-    for point in range(1, 400, 13):
+    for point in range(1, 400, 25):
         case, stream = driver.case(), driver.channels[STREAMS[point % 3]]
         while len(case.streams[stream.name]) < 2:
             case = driver.case()

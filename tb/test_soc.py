@@ -24,8 +24,11 @@ from tb.soc_faults import FAULTS, with_faults
 pytestmark = pytest.mark.verilator
 
 #: Transactions of the long test of each design; half as many beats.
-DESIGNS = {"soc/tiny": 10_000, "soc/narrow": 2_000, "analog_soc/tiny": 2_000}
-BOTH = ["soc/tiny", "analog_soc/tiny"]
+DESIGNS = {"soc/narrow": 10_000, "analog_soc/tiny": 2_000}
+#: What the faults are put into; asleep, they leave a third design.
+FAULTY = "soc/tiny"
+#: All tests but the one that only writes down what happened.
+CHECKS = "^(?!.*every_transport)"
 
 
 def start(folder, design, transactions=1000, **options):
@@ -45,28 +48,30 @@ def transport_of(design):
 @pytest.mark.parametrize("design", DESIGNS)
 def test_soc(simulator, design):
     """Registers, programs under stalls, malformed packets, errors, resets."""
-    result = start(simulator, design, DESIGNS[design])
+    result = start(simulator, design, DESIGNS[design], test_filter=CHECKS)
     log = result.log.read_text(encoding="utf-8")
     done = re.search(r"(\d+) transactions: .*?(\d+) beats.*", log)
     print(f"{design}: {len(result.tests)} tests, seed {result.seed}; {done[0]}")
     assert min(int(done[1]), 2 * int(done[2])) >= DESIGNS[design]
 
 
-@pytest.mark.parametrize("design", BOTH)
+@pytest.mark.parametrize("design", DESIGNS)
 def test_the_driver_says_the_same_on_both_backends(simulator, design):
-    """Packets, counters, beats, errors, flags: of good, illegal and malformed programs."""
-    seed = 5
-    result = start(simulator, design, seed=seed, test_filter="every_transport")
+    """Packets, counters, beats, errors, flags: of good, illegal and malformed programs.
+
+    Nothing stalls, so that the counters are the same to the cycle.
+    """
+    result = start(simulator, design, test_filter="every_transport")
     told = json.loads((result.folder / "told.json").read_text(encoding="utf-8"))
     driver = TileDriver(transport_of(design), config_of_design(design))
-    assert json.loads(json.dumps(complete(scenario(driver, seed)))) == told
+    assert json.loads(json.dumps(complete(scenario(driver, result.seed)))) == told
     assert len(told) == 30
     for key in ("counters", "error", "flags"):
         assert sum(key in one for one in told) >= 6
     assert any(any(map(len, one.get("packets", []))) for one in told)
 
 
-@pytest.mark.parametrize("design", BOTH)
+@pytest.mark.parametrize("design", DESIGNS)
 def test_many_programs_over_the_batch_backend(design):
     """Every channel stalls; results, work counters and beats are those of the golden model."""
     config, rng = config_of_design(design), np.random.default_rng(3)
@@ -74,7 +79,7 @@ def test_many_programs_over_the_batch_backend(design):
     driver = TileDriver(transport, config)
     complete(driver.open())
     stalled = 0
-    for n in range(200):
+    for n in range(100):
         transport.stall(dict.fromkeys(CHANNELS, (0.0, 0.3, 0.8)[n % 3]), seed=n)
         case = made.legal(rng)
         outcome = complete(driver.run(case.streams, 40_000))
@@ -86,7 +91,7 @@ def test_many_programs_over_the_batch_backend(design):
         assert complete(driver.beats()) == {**sent, "results": len(case.results)}
         complete(driver.clear())
         made.clear()
-    assert stalled > 100
+    assert stalled > 50
     kind = "digital" if kind_of(config) is TileKind.DIGITAL else "analog"
     print(f"{kind}: {transport.accesses} accesses, {transport.cycles} cycles")
 
@@ -94,17 +99,18 @@ def test_many_programs_over_the_batch_backend(design):
 @cache
 def faulty() -> Path:
     """Return the build whose faults are chosen by an argument of the simulator."""
-    return build({"dcim_soc.v": with_faults(verilog("soc/tiny"))}, "dcim_soc", root=BUILDS)
+    return build({"dcim_soc.v": with_faults(verilog(FAULTY))}, "dcim_soc", root=BUILDS)
 
 
 def test_without_a_fault_the_build_with_faults_passes():
-    names = "|".join(sorted({fault.notices for fault in FAULTS.values()}))
-    result = start(faulty(), "soc/tiny", test_filter=names)
-    assert len(result.tests) >= len(names.split("|"))
+    result = start(faulty(), FAULTY, test_filter=CHECKS)
+    names = {test.name for test in result.tests}
+    for fault in FAULTS.values():
+        assert any(fault.notices in name for name in names), fault.notices
 
 
 @pytest.mark.parametrize("name", FAULTS)
 def test_the_bench_notices(name):
     number, notices = list(FAULTS).index(name) + 1, FAULTS[name].notices
     with pytest.raises((Mismatch, SimulationError), match=f"(?s)tests failed.*{notices}"):
-        start(faulty(), "soc/tiny", test_filter=notices, plusargs=(f"+fault={number}",), seed=1)
+        start(faulty(), FAULTY, test_filter=notices, plusargs=(f"+fault={number}",), seed=1)
