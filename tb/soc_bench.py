@@ -11,6 +11,7 @@ import pytest
 from cocotb.triggers import ClockCycles
 from cocotbext.axi import AxiStreamFrame
 
+from cimforge.spec.config import DcimConfig
 from cimforge.spec.errors import DataError, ToolError
 from cimforge.spec.registers import STREAMS, Access, Response, digest_words
 from cimforge_verif.driver import ProgramError, StreamError, TileDriver
@@ -31,6 +32,8 @@ from tb.bfm.soc_driver import (
 from tb.bfm.soc_scenario import scenario
 
 TEST = cocotb.test(timeout_time=10, timeout_unit="ms")  # a million cycles
+#: Programs of the digital tile are short: resets at more moments.
+QUICK = isinstance(CONFIG, DcimConfig)
 #: What the long test has to reach: register accesses and packets; and half as many beats.
 TRANSACTIONS = int(os.environ.get("CIMFORGE_TRANSACTIONS", "10000"))
 
@@ -286,7 +289,7 @@ async def soft_reset_in_flight(dut, stall):
     """At any moment: what has begun ends legally, the next program is whole."""
     driver = await begin(dut, stall)
     cut = 0
-    for point in range(0, 260, 19):
+    for point in range(0, 260, 19 if QUICK else 52):
         case = driver.case()
         await driver.start(case.streams)
         await ClockCycles(dut.clk, point)
@@ -322,7 +325,7 @@ async def soft_reset_without_the_rest(dut):
 async def hard_reset_in_flight(dut, stall):
     """Everything starts anew, the masters as well; accesses and packets may be under way."""
     driver = await begin(dut, stall)
-    for point in range(1, 400, 25):
+    for point in range(1, 400, 25 if QUICK else 65):
         case, stream = driver.case(), driver.channels[STREAMS[point % 3]]
         while len(case.streams[stream.name]) < 2:
             case = driver.case()

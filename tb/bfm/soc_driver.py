@@ -129,5 +129,5 @@ def check_channels(channels: dict[str, Channel], accesses: int, packets: dict[st
             assert channel.packets == packets[name], f"{name}: {channel}"
             assert channel.transfers - channel.nulls == beats[name], f"{name}: {channel}"
         if name in STREAMS:
-            assert channel.gaps > len(packets), f"the master of {name} never waited: {channel}"
-        assert channel.waits > len(packets), f"{name} never had to wait: {channel}"
+            assert channel.gaps, f"the master of {name} never waited: {channel}"
+        assert channel.waits, f"{name} never had to wait: {channel}"
