@@ -358,16 +358,20 @@ def estimate(program: Program, layer: str) -> "Estimate":
     return of_layer(program.config, program.layer(layer))
 
 
-def verilog(config: DcimConfig | AnalogConfig, folder: str | Path) -> list[Path]:
+def verilog(config: DcimConfig | AnalogConfig, folder: str | Path, *, soc: bool = False
+            ) -> list[Path]:
     """Write a tile's Verilog and its JSON description; files that would not change stay as is.
 
-    ``dcim_tile.v`` of a `DcimConfig`, ``analog_tile.v`` of an `AnalogConfig`.
+    ``dcim_tile.v`` of a `DcimConfig`, ``analog_tile.v`` of an `AnalogConfig`. With ``soc`` the tile
+    is on a bus: ``dcim_soc.v`` or ``analog_soc.v``, and ``cimforge_regs.h`` for firmware.
     """
-    from cimforge_hw.emit import emit_analog_tile, emit_tile
+    from cimforge_hw.emit import emit_analog_tile, emit_soc, emit_tile
 
-    if isinstance(config, AnalogConfig):
-        return emit_analog_tile(config).write(Path(folder))
-    if not isinstance(config, DcimConfig):
+    if not isinstance(config, (DcimConfig, AnalogConfig)):
         raise ConfigError(f"verilog: config must be a DcimConfig (from cf.load_config) or an "
                           f"AnalogConfig (from cf.load_analog_config), not {config!r}")
+    if soc:
+        return emit_soc(config).write(Path(folder))
+    if isinstance(config, AnalogConfig):
+        return emit_analog_tile(config).write(Path(folder))
     return emit_tile(config).write(Path(folder))

@@ -39,12 +39,13 @@ def demo(config: _Config = "default", out: _Out = Path("build/demo"),
 def verilog(config: Annotated[str, typer.Argument(help="Preset name or YAML file.")],
             out: Annotated[Path, typer.Option("-o", "--out")] = Path("build/rtl"),
             analog: Annotated[bool, typer.Option("--analog", help="The analog tile.")] = False,
+            soc: Annotated[bool, typer.Option("--soc", help="On AXI4-Lite and -Stream.")] = False,
             ) -> None:
-    """Write the tile's Verilog and its JSON description."""
+    """Write the tile's Verilog and its JSON description; with --soc a C header, too."""
     import cimforge as cf
 
     tile = cf.load_analog_config(config) if analog else cf.load_config(config)
-    for path in cf.verilog(tile, out):
+    for path in cf.verilog(tile, out, soc=soc):
         typer.echo(f"{path}: {path.stat().st_size} bytes")
 
 

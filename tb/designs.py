@@ -1,5 +1,7 @@
 """What is built: blocks and tiles by name, such as ``column/tiny``; emitted and built once each.
 
+``soc/NAME`` and ``analog_soc/NAME`` are tiles on a bus.
+
 Emitting the full-size tile takes longer than simulating it, so Verilog is cached by a digest of
 everything it comes from: the sources of the generator, the configuration, Amaranth's version.
 """
@@ -17,7 +19,7 @@ from cimforge.spec.files import write_atomic
 from cimforge.spec.yaml_config import load_analog_config, load_config
 
 __all__ = ["BASELINES", "BLOCKS", "BUILDS", "analog_config_of", "build_design", "config_of",
-           "top_of", "verilog"]
+           "config_of_design", "top_of", "verilog"]
 
 ROOT = Path(__file__).resolve().parents[1]
 BUILDS = ROOT / "build" / "sim"
@@ -77,12 +79,12 @@ def config_of(name: str) -> DcimConfig:
 def top_of(design: str) -> str:
     """Return the name of a design's top module."""
     block = design.partition("/")[0]
-    return {"tile": "dcim_tile", "analog": "analog_tile"}.get(block, block)
+    return {"tile": "dcim_tile", "analog": "analog_tile", "soc": "dcim_soc"}.get(block, block)
 
 
-def _config(design: str) -> DcimConfig | AnalogConfig:
+def config_of_design(design: str) -> DcimConfig | AnalogConfig:
     block, _, name = design.partition("/")
-    return analog_config_of(name) if block == "analog" else config_of(name)
+    return analog_config_of(name) if block.startswith("analog") else config_of(name)
 
 
 def _component(design: str):
@@ -91,6 +93,10 @@ def _component(design: str):
         from cimforge_hw.analog.tile import AnalogTile
 
         return AnalogTile(analog_config_of(name))
+    if block in ("soc", "analog_soc"):
+        from cimforge_hw.soc.wrapper import Soc
+
+        return Soc(config_of_design(design))
     block = "dcim_tile" if block == "tile" else block
     module = "tile" if block == "dcim_tile" else block
     kind = "".join(word.capitalize() for word in block.split("_"))
@@ -113,7 +119,7 @@ def verilog(design: str) -> str:
     """Return a design's Verilog."""
     from cimforge_hw.emit import emit_component
 
-    key = f"{_generator_digest()}/{_config(design).digest}"
+    key = f"{_generator_digest()}/{config_of_design(design).digest}"
     digest = hashlib.sha256(key.encode()).hexdigest()[:16]
     path = ROOT / "build" / "tb" / f"{re.sub('/', '-', design)}-{digest}.v"
     if not path.exists():

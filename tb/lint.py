@@ -21,6 +21,10 @@ _UNUSED_PORTS = {
     "last": "bit-parallel: every slice is the last",
     "bank": "one weight bank",
     "write_row": "rows are 16-bit fields of a command, checked before",
+    "awprot": "registers are open to every kind of access",
+    "arprot": "registers are open to every kind of access",
+    "awaddr": "registers are words: the low two bits say nothing",
+    "araddr": "registers are words: the low two bits say nothing",
     "read_row": "rows are 16-bit fields of a command, checked before",
 }
 _UNUSED = re.compile(r"%Warning-UNUSEDSIGNAL: \S+?:(\d+):\d+: .*'([^']+)'")

@@ -13,7 +13,8 @@ TOP = "dcim_tile"
 SMALL = ["tile/tiny", "tile/narrow", "tile/tiny_pair", "tile/single", "tile/wide"]
 REDUCED = [f"tile/{name}-8x8" for name in ("serial", "pair", *BASELINES)]
 ANALOG = [f"analog/{name}" for name in ("tiny", "small", "shared", "m32")]
-EVERY = [*SMALL, *REDUCED, "tile/default", *ANALOG]
+SOC = ["soc/tiny", "soc/narrow", "soc/tiny_pair", "soc/single", "analog_soc/tiny"]
+EVERY = [*SMALL, *REDUCED, "tile/default", *ANALOG, *SOC]
 
 GOOD = """module dcim_tile(clk, a, y);
   input clk;
@@ -62,7 +63,7 @@ def test_icarus(name):
 
 
 @pytest.mark.debian("yosys")
-@pytest.mark.parametrize("name", [*SMALL, *REDUCED, "tile/default"])
+@pytest.mark.parametrize("name", [*SMALL, *REDUCED, "tile/default", *SOC])
 def test_yosys(name):
     assert not yosys_errors(verilog(name), top_of(name))
 

@@ -1,5 +1,6 @@
 """The command line: a caller's mistake is one message, exit code 2, and nothing half-written."""
 
+import json
 import re
 import signal
 import subprocess
@@ -84,6 +85,35 @@ def test_verilog_of_the_analog_tile(tmp_path):
     assert '"top": "analog_tile"' in (tmp_path / "analog_tile.json").read_text()
     refused(cimforge("verilog", "huge", "--analog", "-o", tmp_path / "rtl"),
             "no preset named 'huge'; there are default, minilm, paper, tiny")
+
+
+@pytest.mark.parametrize(("option", "top"), [((), "dcim_soc"), (("--analog",), "analog_soc")])
+def test_verilog_of_a_tile_on_a_bus(tmp_path, option, top):
+    done = cimforge("verilog", "tiny", "--soc", *option, "-o", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert f"\nmodule {top}(" in (tmp_path / f"{top}.v").read_text()
+    told = json.loads((tmp_path / f"{top}.json").read_text())
+    assert told["streams"]["results"]["prefix"] == "m_axis_results"
+    assert told["register_map"]["registers"]["CONTROL"]["fields"]["SOFT_RESET"] == [2, 1]
+    assert told["errors"]["1"] == "OPCODE"
+    assert "CIMFORGE_CONTROL_OFFSET 0x20u" in (tmp_path / "cimforge_regs.h").read_text()
+    told = [f"{path}: {path.stat().st_size} bytes"
+            for path in (tmp_path / f"{top}.v", tmp_path / f"{top}.json",
+                         tmp_path / "cimforge_regs.h")]
+    assert done.stdout.splitlines() == told
+
+
+def test_a_bus_around_what_cannot_be(tmp_path):
+    for option, presets in (((), "default"), (("--analog",), "default, minilm, paper, tiny")):
+        refused(cimforge("verilog", "huge", "--soc", *option, "-o", tmp_path / "rtl"),
+                f"no preset named 'huge'; there are .*{presets}")
+    bad = tmp_path / "bad.yaml"
+    bad.write_text("base: tiny\nrows: 3\n")
+    refused(cimforge("verilog", bad, "--soc", "-o", tmp_path / "rtl"),
+            r"bad\.yaml: rows must be a power of two, not 3")
+    refused(cimforge("verilog", bad, "--soc", "--analog", "-o", tmp_path / "rtl"), r"bad\.yaml")
+    assert not (tmp_path / "rtl").exists()
+    refused(cimforge("verilog", "tiny", "--soc", "-o", bad), "bad.yaml")
 
 
 def test_program_with_a_flipped_byte(program):

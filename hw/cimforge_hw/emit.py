@@ -6,7 +6,7 @@ mean equal hardware and caches can go by its digest.
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
 
@@ -19,11 +19,15 @@ from cimforge.spec.analog.config import AnalogConfig
 from cimforge.spec.config import DcimConfig
 from cimforge.spec.errors import ConfigError
 from cimforge.spec.files import write_atomic
+from cimforge.spec.register_text import HEADER_NAME, c_header
+from cimforge.spec.registers import kind_of
 from cimforge_hw.analog.tile import AnalogTile
 from cimforge_hw.dcim.tile import DcimTile
 from cimforge_hw.sidecar import component_ports, describe
+from cimforge_hw.soc.wrapper import Soc
 
-__all__ = ["Emission", "emit_analog_tile", "emit_component", "emit_tile", "write_if_changed"]
+__all__ = ["Emission", "emit_analog_tile", "emit_component", "emit_soc", "emit_tile",
+           "write_if_changed"]
 
 # The attributes that Amaranth leaves for debugging; they carry paths of this machine.
 _ATTRIBUTES = ("generator", "top", "src", "amaranth.hierarchy", "amaranth.decoding")
@@ -41,24 +45,28 @@ class Emission:
         A line that says what this is, then all modules by name; the top comes first.
     sidecar : dict
         Ports, streams, modules, parameters and latency, ready for JSON.
+    extra : dict of str to str
+        Texts of further files, by name.
     """
 
     top: str
     verilog: str
     sidecar: dict
+    extra: dict[str, str] = field(default_factory=dict)
 
     def write(self, folder: Path) -> list[Path]:
-        """Write ``TOP.v`` and ``TOP.json`` where they differ; return both paths.
+        """Write ``TOP.v``, ``TOP.json`` and what is extra where they differ; return the paths.
 
         Raises
         ------
         DataError
             If the file system refuses.
         """
-        paths = [folder / f"{self.top}.v", folder / f"{self.top}.json"]
-        write_if_changed(paths[0], self.verilog)
-        write_if_changed(paths[1], json.dumps(self.sidecar, indent=2) + "\n")
-        return paths
+        texts = {f"{self.top}.v": self.verilog,
+                 f"{self.top}.json": json.dumps(self.sidecar, indent=2) + "\n", **self.extra}
+        for name, text in texts.items():
+            write_if_changed(folder / name, text)
+        return [folder / name for name in texts]
 
 
 def write_if_changed(path: Path, text: str) -> bool:
@@ -174,3 +182,20 @@ def emit_analog_tile(config: AnalogConfig, top: str = "analog_tile") -> Emission
     """Emit the analog tile; ``top`` as for :func:`emit_component`."""
     _check_top(top)
     return emit_component(AnalogTile(config), top)
+
+
+def emit_soc(config: DcimConfig | AnalogConfig, top: str = "") -> Emission:
+    """Emit either tile on a bus, with the C header of its registers.
+
+    Parameters
+    ----------
+    config : DcimConfig or AnalogConfig
+        Says which tile.
+    top : str
+        As for :func:`emit_component`; default: ``dcim_soc`` or ``analog_soc``.
+    """
+    top = top or ("analog_soc" if isinstance(config, AnalogConfig) else "dcim_soc")
+    _check_top(top)
+    kind_of(config)  # refuses what is no configuration
+    emission = emit_component(Soc(config), top)
+    return replace(emission, extra={HEADER_NAME: c_header()})

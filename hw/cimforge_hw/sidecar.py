@@ -8,10 +8,13 @@ from cimforge.spec.analog.commands import AnalogError
 from cimforge.spec.analog.config import AnalogConfig
 from cimforge.spec.commands import ErrorCode
 from cimforge.spec.config import DcimConfig
+from cimforge.spec.registers import MAP_VERSION, STREAMS, kind_of, register_map
 from cimforge.spec.timing import MACRO_LATENCY
 from cimforge_hw.analog.tile import AnalogTile
 from cimforge_hw.common.place import port_name
 from cimforge_hw.dcim.tile import DcimTile
+from cimforge_hw.soc.block import tile_class, tile_streams
+from cimforge_hw.soc.wrapper import Soc
 
 __all__ = ["FORMAT", "component_ports", "describe"]
 
@@ -44,6 +47,7 @@ def describe(component: wiring.Component, top: str, modules: dict[str, str],
         Whether the module has the ports ``clk`` and ``rst``.
     """
     config = component.config  # type: ignore[attr-defined]
+    tile = tile_class(config) if isinstance(component, Soc) else type(component)
     told = {
         "format": FORMAT,
         "top": top,
@@ -52,13 +56,15 @@ def describe(component: wiring.Component, top: str, modules: dict[str, str],
         **({} if isinstance(config, AnalogConfig) else {"macro_latency": MACRO_LATENCY}),
         "modules": modules,
         "ports": _ports(component, clocked),
-        "streams": _streams(component),
+        "streams": _streams(config, tile, component.signature.members),
     }
-    if isinstance(component, DcimTile):
+    if isinstance(component, Soc):
+        told |= {"streams": _buses(config, tile), "register_map": _registers(config)}
+    if tile is DcimTile:
         told["errors"] = {str(int(code)): code.name for code in ErrorCode}
         if config.select_bits:
             told["selects"] = {"beats": config.select_beats, "fields": _selects(config)}
-    if isinstance(component, AnalogTile):
+    if tile is AnalogTile:
         told["errors"] = {str(int(code)): code.name for code in AnalogError}
     return told
 
@@ -72,26 +78,43 @@ def _ports(component: wiring.Component, clocked: bool) -> dict[str, dict]:
     return ports
 
 
-def _streams(component: wiring.Component) -> dict[str, dict]:
+def _streams(config, tile: type, members) -> dict[str, dict]:
     """Return the three ports of every stream, and where the fields of its payload lie."""
     told = {}
-    for name, member in component.signature.members.items():
+    for name, member in members.items():
         if member.is_signature and isinstance(member.signature, stream.Signature):
             told[name] = {
                 "direction": "input" if member.flow == In else "output",
                 **{part: f"{name}__{part}" for part in ("valid", "ready", "payload")},
-                "fields": _payload(component, name, member.signature.members["payload"].shape)}
+                "fields": _payload(config, tile, name, member.signature.members["payload"].shape)}
     return told
 
 
-def _payload(component: wiring.Component, name: str, shape) -> list[dict]:
-    if isinstance(component, DcimTile) and name == "weights":
-        return _weights(component.config)
-    if isinstance(component, DcimTile) and name == "acts":
-        config = component.config
+def _buses(config, tile: type) -> dict[str, dict]:
+    """Return the prefix of every AXI4-Stream, and where fields lie in TDATA, or are TLAST."""
+    told = {}
+    for name, plain in _streams(config, tile, tile_streams(config)).items():
+        side = "s" if name in STREAMS else "m"
+        told[name] = {"direction": plain["direction"], "prefix": f"{side}_axis_{name}",
+                      "fields": [field for field in plain["fields"] if field["name"] != "last"]}
+    return told
+
+
+def _registers(config) -> dict:
+    """Return version and registers of the map, by name."""
+    return {"version": list(MAP_VERSION), "prefix": "s_axil", "registers": {
+        register.name: {
+            "address": register.address, "access": register.access.name,
+            "fields": {field.name: [field.low, field.width] for field in register.fields}}
+        for register in register_map(kind_of(config))}}
+
+
+def _payload(config, tile: type, name: str, shape) -> list[dict]:
+    if tile is DcimTile and name == "weights":
+        return _weights(config)
+    if tile is DcimTile and name == "acts":
         return [_field("activation", 0, config.act_bits, True, config.act_lanes)]
-    if isinstance(component, AnalogTile) and name in ("weights", "acts"):
-        config = component.config
+    if tile is AnalogTile and name in ("weights", "acts"):
         return [_field({"weights": "weight", "acts": "activation"}[name], 0, config.act_bits, True,
                        config.port)]
     return _fields(shape, "payload", 0)

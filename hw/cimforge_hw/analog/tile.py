@@ -15,7 +15,17 @@ from cimforge_hw.analog.sequencer import Sequencer
 from cimforge_hw.analog.write_back import WriteBack
 from cimforge_hw.common.place import place
 
-__all__ = ["AnalogTile"]
+__all__ = ["AnalogTile", "analog_streams"]
+
+
+def analog_streams(config: AnalogConfig) -> dict[str, wiring.Member]:
+    """Return the tile's streams, of which one is an output."""
+    return {
+        "commands": In(stream.Signature(CommandLayout())),
+        "weights": In(stream.Signature(config.port * WORD_BITS)),
+        "acts": In(stream.Signature(config.port * WORD_BITS)),
+        "results": Out(stream.Signature(ResultLayout(config))),
+    }
 
 
 class AnalogTile(AnalogBlock):
@@ -54,10 +64,7 @@ class AnalogTile(AnalogBlock):
         if not isinstance(config, AnalogConfig):
             raise TypeError(f"config must be an AnalogConfig, not {config!r}")
         super().__init__(config, {
-            "commands": In(stream.Signature(CommandLayout())),
-            "weights": In(stream.Signature(config.port * WORD_BITS)),
-            "acts": In(stream.Signature(config.port * WORD_BITS)),
-            "results": Out(stream.Signature(ResultLayout(config))),
+            **analog_streams(config),
             "clear": In(1),
             "error": Out(4),
             "error_position": Out(32),

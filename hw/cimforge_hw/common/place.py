@@ -7,7 +7,7 @@ becomes 128 modules, megabytes that no tool shares. The emitter passes itself as
 
 from typing import Protocol, runtime_checkable
 
-from amaranth import ClockSignal, Instance, Module, ResetSignal, Value
+from amaranth import ClockSignal, Instance, Module, ResetInserter, ResetSignal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In
 
@@ -27,7 +27,7 @@ def port_name(path: tuple[str | int, ...]) -> str:
     return "__".join(map(str, path))
 
 
-def place(m: Module, name: str, kind: type[wiring.Component], config, platform):
+def place(m: Module, name: str, kind: type[wiring.Component], config, platform, reset=None):
     """Add a ``kind(config)`` to ``m`` as ``name``; return the object that carries its ports.
 
     Parameters
@@ -41,9 +41,12 @@ def place(m: Module, name: str, kind: type[wiring.Component], config, platform):
     config : DcimConfig or AnalogConfig
     platform : ComponentLibrary or None
         As passed to the parent's ``elaborate``.
+    reset : Value, optional
+        One bit that resets the child as the domain's reset does.
     """
     if not isinstance(platform, ComponentLibrary):
-        m.submodules[name] = component = kind(config)
+        component = kind(config)
+        m.submodules[name] = component if reset is None else ResetInserter(reset)(component)
         return component
     module, signature, clocked = platform.require(kind, config)
     interface = signature.create(path=(name,))
@@ -52,6 +55,7 @@ def place(m: Module, name: str, kind: type[wiring.Component], config, platform):
         direction = "i" if member.flow == In else "o"
         ports[f"{direction}_{port_name(path)}"] = Value.cast(value)
     if clocked:
-        ports |= {"i_clk": ClockSignal(), "i_rst": ResetSignal()}
+        together = ResetSignal() if reset is None else ResetSignal() | reset
+        ports |= {"i_clk": ClockSignal(), "i_rst": together}
     m.submodules[name] = Instance(module, **ports)
     return interface

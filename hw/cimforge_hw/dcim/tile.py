@@ -16,7 +16,17 @@ from cimforge_hw.dcim.macro import Macro
 from cimforge_hw.dcim.sequencer import Sequencer
 from cimforge_hw.dcim.weight_loader import WeightLoader
 
-__all__ = ["DcimTile"]
+__all__ = ["DcimTile", "dcim_streams"]
+
+
+def dcim_streams(config: DcimConfig) -> dict[str, wiring.Member]:
+    """Return the tile's streams, of which one is an output."""
+    return {
+        "commands": In(stream.Signature(CommandLayout())),
+        "weights": In(stream.Signature(config.weight_beat_bits)),
+        "acts": In(stream.Signature(config.act_port_bits)),
+        "results": Out(stream.Signature(ResultLayout(config))),
+    }
 
 
 class DcimTile(wiring.Component):
@@ -54,10 +64,7 @@ class DcimTile(wiring.Component):
             raise TypeError(f"config must be a DcimConfig, not {config!r}")
         self._config = config
         super().__init__({
-            "commands": In(stream.Signature(CommandLayout())),
-            "weights": In(stream.Signature(config.weight_beat_bits)),
-            "acts": In(stream.Signature(config.act_port_bits)),
-            "results": Out(stream.Signature(ResultLayout(config))),
+            **dcim_streams(config),
             "clear": In(1),
             "error": Out(4),
             "error_position": Out(32),

@@ -18,14 +18,16 @@ from cimforge_verif.sim.build import (
 from cimforge_verif.sim.control import control_file, module_ports
 from cimforge_verif.sim.toolchain import Toolchain, toolchain
 
-__all__ = ["LIBRARY", "PROGRAM", "build_library"]
+__all__ = ["BUS", "LIBRARY", "PROGRAM", "build_library"]
 
-LIBRARY, PROGRAM = "tile.so", "tile"
+BUS, LIBRARY, PROGRAM = "bus.so", "tile.so", "tile"
 _INPUTS = ("commands", "weights", "acts")
 _FLAGS = ("-O3", "-fno-inline", "--x-assign", "fast", "--x-initial", "fast", "--cc", "--exe",
           "-CFLAGS", "-fPIC -march=native")
 #: Main file, and how what it becomes is linked.
-_KINDS = {LIBRARY: ("harness.cpp", ("-LDFLAGS", "-shared -fPIC")), PROGRAM: ("reference.cpp", ())}
+_SHARED = ("-LDFLAGS", "-shared -fPIC")
+_KINDS = {LIBRARY: ("harness.cpp", _SHARED), BUS: ("bus.cpp", _SHARED),
+          PROGRAM: ("reference.cpp", ())}
 # Optimized once more than cocotb's builds: here nothing but the model takes time.
 _MAKE = {"OPT_FAST": "-O2"}
 
@@ -33,7 +35,7 @@ _MAKE = {"OPT_FAST": "-O2"}
 def build_library(rtl: Sequence[Path] | Mapping[str, str], top: str, *,
                   public_modules: Sequence[str] = ("*_column",), root: Path = BUILDS,
                   kind: str = LIBRARY) -> Path:
-    """Build a library of a tile with the four streams, or return the one built before.
+    """Build a library of a tile, with plain streams or on a bus, or return the one built before.
 
     Two processes may ask for the same library at once; one of them waits. A library that is not
     what was built, by its SHA-256, is built again.
@@ -43,7 +45,8 @@ def build_library(rtl: Sequence[Path] | Mapping[str, str], top: str, *,
     rtl, top, public_modules, root
         As for :func:`cimforge_verif.sim.build.build`.
     kind : str
-        :data:`PROGRAM`: the harness written by hand that the library is measured against.
+        :data:`BUS`: of a tile on a bus, for :class:`.bus.BatchTransport`. :data:`PROGRAM`: the
+        harness written by hand that the library is measured against.
 
     Returns
     -------
