@@ -7,9 +7,9 @@ from itertools import pairwise
 from cimforge.spec.config import DcimConfig
 from cimforge.spec.mode import Mode
 
-__all__ = ["Tiling"]
+__all__ = ["COUNT_LIMIT", "Tiling"]
 
-_COUNT_LIMIT = (1 << 16) - 1  # counts are 16-bit fields of a command
+COUNT_LIMIT = (1 << 16) - 1  # counts are 16-bit fields of a command
 
 
 def _ceil(value: int, unit: int) -> int:
@@ -69,7 +69,7 @@ class Tiling:
     @property
     def usable_rows(self) -> int:
         """Windows that one chunk may take: of the buffer, as many as a command can count."""
-        return min(self.config.act_depth, _COUNT_LIMIT)
+        return min(self.config.act_depth, COUNT_LIMIT)
 
     def beats(self, inputs: int) -> int:
         """Beats of the activation port that carry ``inputs`` inputs."""
