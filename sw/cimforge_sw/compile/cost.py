@@ -11,10 +11,10 @@ from cimforge_sw.compile.estimate import layer_cycles
 from cimforge_sw.compile.patterns import runnable_patterns
 from cimforge_sw.compile.tiling import Tiling
 
-__all__ = ["pattern_cycles", "plan_cycles"]
+__all__ = ["most_in_block", "pattern_cycles", "plan_cycles"]
 
 
-def _most_in_block(pattern: NmPattern, block: int, inputs: int) -> int:
+def most_in_block(pattern: NmPattern, block: int, inputs: int) -> int:
     """Return the most weights that N:M can keep in any aligned block of ``block`` inputs."""
     def most(start: int) -> int:
         end = min(start + block, inputs)
@@ -42,7 +42,7 @@ def pattern_cycles(config: DcimConfig, outputs: int, inputs: int, pattern: NmPat
         densest there is; on ``pair`` as it is, or as the fastest mode that holds it, its positions
         shared as the hardware shares them.
     """
-    most = {m: _most_in_block(pattern, m, inputs) for m in {mode.m for mode in config.modes}}
+    most = {m: most_in_block(pattern, m, inputs) for m in {mode.m for mode in config.modes}}
     choices = runnable_patterns(config, most, pattern)
     tilings = [Tiling(config, mode, outputs, inputs, choices[NmPattern(mode.n, mode.m)])
                for mode in config.modes if NmPattern(mode.n, mode.m) in choices]
