@@ -28,8 +28,8 @@ class LayerCost:
         N:M and G that the compiler would choose, and the passes if there are several.
     cycles, resident_cycles : int
         Weights streamed, and in place; ``cimforge_sw.compile.Estimate`` defines both.
-    slot_use : float
-        Share of the cells that hold a kept weight.
+    slot_use, best_slot_use : float
+        Share of the cells that hold a kept weight; with the G that needs fewest cells.
     kept : int
         Weights that the pattern keeps.
     """
@@ -40,6 +40,7 @@ class LayerCost:
     cycles: int
     resident_cycles: int
     slot_use: float
+    best_slot_use: float
     kept: int
 
 
@@ -81,15 +82,15 @@ class ModelCost:
         """Multiplications with kept weights, all tokens."""
         return self.tokens * sum(layer.kept for layer in self.layers)
 
-    def slot_use(self, least_inputs: int = 0) -> float:
+    def slot_use(self, least_inputs: int = 0, best: bool = False) -> float:
         """Return the slot use of layers with so many inputs, weighted by their parameters.
 
-        NaN if there are none.
+        With the G that needs fewest cells if ``best``; NaN if there are no such layers.
         """
         mine = [layer for layer in self.layers if layer.layer.inputs >= least_inputs]
         if not mine:
             return float("nan")
-        return float(np.average([layer.slot_use for layer in mine],
+        return float(np.average([layer.best_slot_use if best else layer.slot_use for layer in mine],
                                 weights=[layer.layer.parameters for layer in mine]))
 
 
@@ -133,5 +134,6 @@ def estimate_shapes(shapes: "ModelShapes", plan: "Plan | Mapping[str, NmPattern]
         found.append(LayerCost(
             layer=layer, pattern=key[2], mode=f"{costs.modes[i]}{passes}",
             cycles=int(costs.cycles[i]), resident_cycles=int(costs.resident_cycles[i]),
-            slot_use=float(costs.slot_use[i]), kept=int(costs.kept[i])))
+            slot_use=float(costs.slot_use[i]),
+            best_slot_use=float(costs.kept[i] / costs.least_cells[i]), kept=int(costs.kept[i])))
     return ModelCost(tuple(found), tokens)

@@ -11,10 +11,10 @@ from torch import Tensor
 from cimforge.spec.errors import ConfigError, DataError
 from cimforge.spec.pattern import NmPattern
 from cimforge_sw.rows import map_rows
+from cimforge_sw.sharing import GRANULARITIES, check_sharing
 
 __all__ = ["GRANULARITIES", "check_sharing", "nm_mask"]
 
-GRANULARITIES = ("free", "share2", "share4", "tile")
 _OUTPUTS = {"free": 1, "share2": 2, "share4": 4}  # rows that share their positions
 _PAIRWISE_M = 32  # beyond it comparing all pairs costs more than sorting
 
@@ -112,15 +112,6 @@ def _check_score(score: Tensor) -> None:
     if score.ndim != 2 or not score.is_floating_point():
         raise DataError(f"expected a floating-point score [O, K], not {score.dtype} "
                         f"{list(score.shape)}")
-
-
-def check_sharing(granularity: object, tile_cols: object) -> None:
-    """Refuse a granularity or a tile size that `nm_mask` cannot have, with a ConfigError."""
-    if granularity not in GRANULARITIES:
-        raise ConfigError(f"granularity must be one of {', '.join(GRANULARITIES)}, "
-                          f"not {granularity!r}")
-    if not isinstance(tile_cols, int) or tile_cols < 1:
-        raise ConfigError(f"tile_cols must be a positive integer, not {tile_cols!r}")
 
 
 def nm_mask(score: Tensor, pattern: NmPattern, granularity: str = "free",

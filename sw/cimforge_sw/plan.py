@@ -11,7 +11,7 @@ from cimforge.spec.files import write_atomic
 from cimforge.spec.pattern import NmPattern
 from cimforge.spec.yaml_text import read_yaml, yaml_mapping, yaml_scalar
 from cimforge_sw.globs import resolve_globs
-from cimforge_sw.masks import check_sharing
+from cimforge_sw.sharing import check_sharing
 
 __all__ = ["Plan"]
 

@@ -34,6 +34,8 @@ class Costs:
         Weights streamed, and every tile's weights in place, as :class:`Estimate` defines them.
     kept, cells : ndarray of int64 [L]
         Weights that the pattern keeps, and cells of all tiles.
+    least_cells : ndarray of int64 [L]
+        Cells with the G that takes fewest; the fastest may take more.
     """
 
     modes: tuple[Mode, ...]
@@ -42,6 +44,7 @@ class Costs:
     resident_cycles: np.ndarray
     kept: np.ndarray
     cells: np.ndarray
+    least_cells: np.ndarray
 
     @property
     def slot_use(self) -> np.ndarray:
@@ -133,10 +136,12 @@ def shape_costs(config: DcimConfig, jobs: Sequence[Job]) -> Costs:
                                                          dtype=np.int64), cycles, owner))
     best = order[np.unique(owner[order], return_index=True)[1]]
     chosen = geometry.take(best)
+    least = np.full(len(jobs), np.iinfo(np.int64).max)
+    np.minimum.at(least, owner[geometry.fits], geometry.cells[geometry.fits])
     kept = [kept_weights(outputs, inputs, pattern) for _, outputs, inputs, pattern, _ in jobs]
     return Costs(tuple(modes[i] for i in best), chosen.passes, cycles[best],
                  lane_cycles(chosen, sizes[2][best], loads=False),
-                 np.array(kept, dtype=np.int64), chosen.cells)
+                 np.array(kept, dtype=np.int64), chosen.cells, least)
 
 
 def _fewest(geometry: Geometry, tokens: np.ndarray, owner: np.ndarray, count: int,
