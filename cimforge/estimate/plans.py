@@ -18,7 +18,9 @@ DONORS = {"Llama-2-7B": "stdlib-llama", "Llama-2-13B": "stdlib-llama", "OPT-6.7B
           "BART-large": "all-MiniLM-L6-v2", "GPT-2-medium": "stdlib-llama"}
 LARGE = tuple(DONORS)
 UNIFORM = {0.5: "4:8", 0.625: "3:8", 0.75: "2:8", 0.875: "1:8"}
-_DENSE_SHARE = 0.4  # of the depth keeps 3:8 and the rest 2:8: 2.4 of 8, 70 % pruned
+#: Plans near 70 %: N of the first blocks, up to which depth, and of the others 2. Shares are such
+#: that the models come nearest to 2.4 of 8; 4:8 and 2:8 fill the slots, 3:8 leaves some empty.
+_MIXES = {"mix 3:8, 2:8": (3, 0.4), "mix 4:8, 2:8": (4, 0.19)}
 _ALIASES = {"qkv": "q"}  # one matrix for three gets the level of the first
 
 Patterns = dict[str, NmPattern]
@@ -29,10 +31,10 @@ def uniform(shapes: "ModelShapes", pattern: str) -> Patterns:
     return dict.fromkeys((layer.name for layer in shapes.layers), NmPattern.parse(pattern))
 
 
-def mixed(shapes: "ModelShapes") -> Patterns:
-    """Return 3:8 for the first two fifths of every stack's blocks, 2:8 for the others."""
-    return {layer.name: NmPattern(3 if layer.depth < _DENSE_SHARE else 2, 8)
-            for layer in shapes.layers}
+def mixed(shapes: "ModelShapes") -> dict[str, Patterns]:
+    """Return plans of two levels by depth, near 70 %: the first blocks of a stack keep more."""
+    return {name: {layer.name: NmPattern(n if layer.depth < share else 2, 8)
+                   for layer in shapes.layers} for name, (n, share) in _MIXES.items()}
 
 
 def transferred(shapes: "ModelShapes", donor: "ModelShapes", levels: list[NmPattern]) -> Patterns:

@@ -59,7 +59,7 @@ def shape_plans(shapes: "ModelShapes", rows: list[Record]) -> dict[str, dict[str
     from cimforge_sw.shapes import load_shapes
 
     plans = {f"uniform {pattern}": uniform(shapes, pattern) for pattern in UNIFORM.values()}
-    plans["mix 3:8, 2:8"] = mixed(shapes)
+    plans |= mixed(shapes)
     donor = DONORS[shapes.model]
     for row in rows:
         if (row["model"], row["method"], row["seed"], row["quantized"]) == (

@@ -1,0 +1,78 @@
+"""The bars of the cycle tables: wanted, reached, and where it is least."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from cimforge.estimate.designs import BUFFERS, KINDS
+
+__all__ = ["bars"]
+
+Record = dict[str, Any]
+_LATENCY = (("uniform 2:8", 1.75), ("mix 4:8, 2:8", 1.6), ("mix 3:8, 2:8", 1.6),
+            ("transferred 0.75", 1.75), ("transferred 0.7", 1.6))
+
+
+def bars(records: list[Record]) -> list[Record]:
+    """Return every bar; latency bars are those of the second-best of the large models.
+
+    Each is the worst of all numbers of tokens.
+    """
+    return [*_latency(records), *_never_behind(records), *_slots(records), *_equal(records)]
+
+
+def _bar(name: str, wanted: float, least: Record, key: str = "ours", above: bool = False) -> Record:
+    ours = least[key]
+    where = [str(least[part]) for part in ("model", "plan", "against", "tokens", "weights")
+             if part in least]
+    return {"bar": name, "wanted": wanted, "ours": ours, "where": ", ".join(where),
+            "met": bool(ours > wanted if above else ours >= wanted - 1e-9)}
+
+
+def _where(records: Iterable[Record], **where: Any) -> list[Record]:
+    return [r for r in records if all(r.get(key) == value for key, value in where.items())]
+
+
+def _least(records: list[Record]) -> Record:
+    return min(records, key=lambda record: record["ours"])
+
+
+def _latency(records: list[Record]) -> list[Record]:
+    found = []
+    for plan, wanted in _LATENCY:
+        for buffer in BUFFERS:
+            for kind in KINDS:
+                mine = _where(records, figure="latency_vs_best_fixed", plan=plan, buffer=buffer,
+                              weights=kind)
+                worst = [_least(_where(mine, model=model))
+                         for model in dict.fromkeys(r["model"] for r in mine)]
+                second = sorted(worst, key=lambda record: record["ours"])[-2]
+                found.append(_bar(f"latency against the 50 % class, {plan}, {kind}, {buffer}, "
+                                  "second-best model", wanted, second))
+    return found
+
+
+def _never_behind(records: list[Record]) -> list[Record]:
+    return [_bar(f"never behind in cycles, {text}, {kind}, {buffer}", 1.0, _least(_where(
+        records, figure=figure, weights=kind, buffer=buffer)))
+        for figure, text in (("latency_vs_best_fixed", "50 % class"),
+                             ("latency_vs_best_75_class", "75 % class"))
+        for buffer in BUFFERS for kind in KINDS]
+
+
+def _slots(records: list[Record]) -> list[Record]:
+    rows = [r for r in records if r["figure"] == "slot_use"]
+    found = []
+    for plan in dict.fromkeys(r["plan"] for r in rows):
+        wide = [r for r in rows if r["plan"] == plan and r["inputs_from_4096"] is not None]
+        found.append(_bar(f"slot use, layers of K >= 4096, {plan}", 0.95,
+                          min(wide, key=lambda r: r["inputs_from_4096"]), "inputs_from_4096"))
+    gap = [{**r, "share": r["ours"] / r["best_group"]} for r in rows]
+    worst = min(gap, key=lambda r: r["share"])
+    return [*found, _bar("slot use over that of the best G, all layers", 0.99, worst, "share")]
+
+
+def _equal(records: list[Record]) -> list[Record]:
+    return [_bar(f"latency at equal accuracy, every fixed design, {kind}, {buffer}", 1.0,
+                 _least(_where(records, figure="latency_at_equal_accuracy", weights=kind,
+                               buffer=buffer)), above=True)
+            for buffer in BUFFERS for kind in KINDS]

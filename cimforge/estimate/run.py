@@ -1,0 +1,52 @@
+"""``cimforge estimate --table``: records, page and chart into ``reports``."""
+
+from pathlib import Path
+
+from cimforge.estimate.bars import bars
+from cimforge.estimate.equal import equal_records
+from cimforge.estimate.records import large_records
+from cimforge.report.estimate_page import estimate_chart, estimate_page
+from cimforge.report.progress import progress
+from cimforge.report.records import write_records
+from cimforge.spec.files import check_writable, write_atomic
+
+__all__ = ["run_table"]
+
+COMMAND = "cimforge estimate --table"
+
+
+def run_table(out: Path, accuracy: Path | None = None) -> tuple[str, bool]:
+    """Write ``estimate.json``, ``estimate.md`` and a chart.
+
+    Parameters
+    ----------
+    out : Path
+        Folder of the report.
+    accuracy : Path, optional
+        The accuracy table's JSON; without it, ``accuracy.json`` of that folder.
+
+    Returns
+    -------
+    text : str
+        The bars.
+    met : bool
+        Whether all of them are.
+
+    Raises
+    ------
+    DataError
+        No accuracy table, or a folder that cannot be written to.
+    """
+    accuracy = accuracy or out / "accuracy.json"
+    check_writable(out)
+    with progress() as shown:
+        with shown.task("latency at equal accuracy", 1):
+            records = equal_records(accuracy)
+        with shown.task("large shapes", 1):
+            records = [*large_records(accuracy), *records]
+    report = write_records(out / "estimate.json", COMMAND, records, bars=bars(records))
+    estimate_chart(report, out / "img" / "estimate-latency.svg")
+    write_atomic(out / "estimate.md", estimate_page(report).encode())
+    text = "".join(f"{'met ' if bar['met'] else 'MISSED'} {bar['bar']:78} {bar['ours']:7.3f}, "
+                   f"wanted {bar['wanted']:g} ({bar['where']})\n" for bar in report["bars"])
+    return text, all(bar["met"] for bar in report["bars"])

@@ -1,0 +1,128 @@
+"""The page of cycles from shapes, made from nothing but its JSON."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from cimforge.report.plots import save_figure
+
+__all__ = ["estimate_chart", "estimate_page"]
+
+Records = list[dict[str, Any]]
+_ABOUT = """
+Linear layers of language models, from their shapes, on the flexible macro (`default`) and on fixed
+ones of equal cells at one clock. Cycles are what the compiler predicts, exactly; layers run one
+after the other. Nothing here claims accuracy, except where scores are named.
+
+- `streamed`: weights are loaded while the layer runs, once per chunk of tokens that the activation
+  buffer holds. `resident`: every tile's weights are in place; activations are still loaded.
+- A window, a row of the activation buffer, is as wide as the inputs of a tile in a macro's sparsest
+  mode: 1024 inputs for the flexible macro, 256 for 2:4 and 4:8, 512 for 1:4 and 2:8, 128 for dense.
+  `equal_rows`: all have 512 rows, so the flexible macro has the largest buffer. `equal_bits`: the
+  others have more rows, until their buffers are as large.
+- A fixed macro runs layers that do not keep to its pattern in as many passes as they need: the
+  kinder of two readings, since a macro that only knows its pattern and dense would need more.
+- `transferred`: levels of a FLOW-X plan of a small model, by role of the matrix and relative depth;
+  `mix`: two levels by depth. Both come near 70 % and 75 %; each row has its exact sparsity."""
+_CAUSES = """
+- `streamed` at equal bits: in 4:8 the flexible macro uses 256 of the 1024 inputs of a buffer row. It
+  holds a quarter of the tokens that the fixed buffer of as many bits holds, and streams its weights
+  more often. This is a property of the buffer, not of the array; rows that several windows share
+  would remove it.
+- 3:8 and the slot use: with G = 4 a tile covers 42 blocks, 336 inputs, so 4096 inputs take 13 tiles
+  of which the last is nearly empty (92.3 %); G = 2 would have 96 %, but its shorter windows hold
+  fewer tokens, and the compiler minimizes cycles. 4:8, 2:8 and 1:8 divide 4096 evenly.
+- Activations: a chunk's first block of outputs waits for the port (32 inputs a cycle), whatever is
+  pruned. That part is largest for narrow layers and small O.
+- Equal accuracy: plans were recorded at five sparsities only, so the fastest plan that is as good
+  as a fixed pattern is often one that is better than it; a finer search can only raise the figure.
+"""
+
+
+def estimate_page(report: dict[str, Any]) -> str:
+    """Return the Markdown page of a report as ``cimforge estimate --table`` writes it."""
+    records = report["records"]
+    lines = ["# Cycles from shapes", "",
+             f"Made by `{report['command']}` from `estimate.json`, commit {report['commit']}.",
+             _ABOUT, "", "## Bars", "", *_bars(report["bars"]), "", "Why some are missed:",
+             _CAUSES, "## Latency against fixed macros, 16 tokens", "",
+             "Ratio of cycles to the best fixed macro of the class; above 1 the flexible one is "
+             "faster.", "", *_latency(records, 16), "",
+             "![Latency against the best fixed macro of the 50 % class](img/estimate-latency.svg)",
+             "", "## The same, 1 and 128 tokens", "", *_latency(records, 1), "",
+             *_latency(records, 128), "", "## Slot use, weighted by parameters", "",
+             *_slots(records), "", "## Latency at equal accuracy", "",
+             "How many times fewer cycles than a fixed macro with its own uniform pattern, at a "
+             "score that is not worse (INT8, geometric mean of the seeds; least of them).", "",
+             *_equal(records), ""]
+    return "\n".join(lines)
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    return ["| " + " | ".join(head) + " |", "|" + "---|" * len(head),
+            *("| " + " | ".join(row) + " |" for row in rows)]
+
+
+def _where(records: Records, **where: Any) -> Records:
+    return [r for r in records if all(r.get(key) == value for key, value in where.items())]
+
+
+def _bars(bars: Records) -> list[str]:
+    return _table(("bar", "wanted", "ours", "where it is least", "met"), (
+        (bar["bar"], f"{bar['wanted']:g}", f"{bar['ours']:.3f}", bar["where"],
+         "yes" if bar["met"] else "**no**") for bar in bars))
+
+
+def _latency(records: Records, tokens: int) -> list[str]:
+    kinds = [("streamed", "equal_rows"), ("streamed", "equal_bits"), ("resident", "equal_bits")]
+    figures = ("latency_vs_best_fixed", "latency_vs_best_75_class", "latency_vs_dense")
+    mine = _where(records, tokens=tokens)
+    rows = []
+    for base in _where(mine, figure=figures[0], weights="streamed", buffer="equal_rows"):
+        cells = [_where(mine, figure=figure, model=base["model"], plan=base["plan"],
+                        weights=kind, buffer=buffer)[0]["ours"]
+                 for figure in figures for kind, buffer in kinds]
+        groups = [" / ".join(f"{value:.2f}" for value in cells[i:i + 3]) for i in (0, 3, 6)]
+        rows.append((base["model"], base["plan"], f"{base['sparsity']:.1%}", *groups))
+    return [f"{tokens} tokens; three ratios: streamed at equal rows / streamed at equal bits / "
+            "resident.", "", *_table(("model", "plan", "pruned", "against the 50 % class",
+                                      "the 75 % class", "dense"), rows)]
+
+
+def _slots(records: Records) -> list[str]:
+    def share(value: float | None) -> str:
+        return "-" if value is None else f"{value:.1%}"
+
+    return _table(("model", "plan", "tokens", "all layers", "K >= 4096", "best G"), (
+        (r["model"], r["plan"], str(r["tokens"]), share(r["ours"]), share(r["inputs_from_4096"]),
+         share(r["best_group"])) for r in _where(records, figure="slot_use")))
+
+
+def _equal(records: Records) -> list[str]:
+    rows = _where(records, figure="latency_at_equal_accuracy")
+    return _table(("model", "against", "tokens", "weights", "buffers", "ratio", "least seed",
+                   "plan, first seed"), (
+        (r["model"], r["against"], str(r["tokens"]), r["weights"], r["buffer"],
+         f"{r['ours']:.2f}", f"{min(r['by_seed']):.2f}", r["plans"][0]) for r in rows))
+
+
+def estimate_chart(report: dict[str, Any], path: Path) -> Path:
+    """Draw latency against the best fixed macro of the 50 % class over sparsity, 16 tokens."""
+    mine = [r for r in _where(report["records"], figure="latency_vs_best_fixed", tokens=16,
+                              weights="resident", buffer="equal_bits")
+            if r["plan"].startswith(("uniform", "mix 4:8"))]
+
+    def draw(axes: Any) -> None:
+        for model in dict.fromkeys(r["model"] for r in mine):
+            points = sorted((r["sparsity"], r["ours"]) for r in mine if r["model"] == model)
+            axes.plot(*zip(*points, strict=True), "o-", label=model, markersize=4)
+        span = [0.5 + 0.005 * i for i in range(76)]
+        axes.plot(span, [0.5 / (1 - at) for at in span], "k--", linewidth=0.8,
+                  label="limit, 0.5 / density")
+        axes.set_xlabel("pruned, uniform N:8 or a mix of 4:8 and 2:8")
+        axes.set_ylabel("fewer cycles than the best fixed macro, resident")
+        axes.set_ylim(bottom=0.9)
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize=7)
+
+    return save_figure(path, draw)
