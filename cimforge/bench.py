@@ -10,6 +10,7 @@ import numpy as np
 
 import cimforge as cf
 from cimforge.bench_decoder import run_bench_decoder
+from cimforge.bench_estimate import estimate_rows
 from cimforge.bench_flow import run_bench_flow
 from cimforge.bench_speed import Row, draw_speed, speed_rows
 from cimforge.report.records import write_records
@@ -72,6 +73,8 @@ def run_bench(config_name: str, out: Path) -> str:
                 bar.at(done)
         with bars.task("line and pair select", 1):
             rows += select_rows()
+        with bars.task("cycles from shapes", 1):
+            rows += estimate_rows()
     draw_speed(out / "img" / "bench-speed.svg", rows)
     fields = ("what", "config", "value", "unit", "baseline", "ratio", "against")
     write_records(out / "bench.json", "make bench",

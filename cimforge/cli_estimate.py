@@ -56,10 +56,12 @@ def _page(source: str, configs: list[str], plan: str, tokens: int, resident: boo
     chosen = Plan.load(plan) if plan.endswith((".yaml", ".yml")) else Plan.uniform(plan)
     costs = {name: estimate_shapes(model, chosen, load_config(name), tokens) for name in configs}
     base = next(iter(costs.values()))
-    lines = [f"{model.model}: {len(model.layers)} layers, {model.parameters / 1e6:,.1f} M "
+    about = (f"{model.model}: {len(model.layers)} layers, {model.parameters / 1e6:,.1f} M "
              f"parameters, {base.sparsity:.2%} pruned, {base.macs / 1e9:,.2f} GMAC kept, "
-             f"{tokens} tokens", f"{'tile':16} {'streamed':>14} {'resident':>14} {'slot use':>9} "
-             f"{'ratio':>6}  (cycles; ratio: {'resident' if resident else 'streamed'})"]
+             f"{tokens} tokens")
+    head = (f"{'tile':16} {'streamed':>14} {'resident':>14} {'slot use':>9} {'ratio':>6}  (cycles; "
+            f"ratio: {'resident' if resident else 'streamed'})")
+    lines = [about, head]
     for name, cost in costs.items():
         ratio = (cost.resident_cycles / base.resident_cycles if resident
                  else cost.cycles / base.cycles)

@@ -103,10 +103,10 @@ def test_no_layers_cost_nothing():
 
 
 def test_geometry_refuses():
-    with pytest.raises(ConfigError, match="^mode must be one of the configuration's, not 9:8 G=4"):
+    with pytest.raises(ConfigError, match=r"^mode must be one of the configuration's, not 9:8 G=4"):
         Geometry.of(DcimConfig(), [Mode(9, 8, 4)], *np.ones((3, 1), dtype=int))
-    with pytest.raises(DataError, match="must be at least 1"):
+    with pytest.raises(DataError, match=r"must be at least 1"):
         Geometry.of(DcimConfig(), [Mode(8, 8, 4)], *np.zeros((3, 1), dtype=int))
     geometry = Geometry.of(DcimConfig(), [Mode(8, 8, 4)], *np.ones((3, 1), dtype=int))
-    with pytest.raises(DataError, match="^tokens and steps must be at least 1"):
+    with pytest.raises(DataError, match=r"^tokens and steps must be at least 1"):
         lane_cycles(geometry, 0)

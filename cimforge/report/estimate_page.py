@@ -25,18 +25,24 @@ after the other. Nothing here claims accuracy, except where scores are named.
 - `transferred`: levels of a FLOW-X plan of a small model, by role of the matrix and relative depth;
   `mix`: two levels by depth. Both come near 70 % and 75 %; each row has its exact sparsity."""
 _CAUSES = """
-- `streamed` at equal bits: in 4:8 the flexible macro uses 256 of the 1024 inputs of a buffer row. It
-  holds a quarter of the tokens that the fixed buffer of as many bits holds, and streams its weights
+- `streamed` at equal bits: in 4:8 the flexible macro uses 256 of the 1024 inputs of a buffer row.
+  It holds a quarter of the tokens that the fixed buffer of as many bits holds, and streams its weights
   more often. This is a property of the buffer, not of the array; rows that several windows share
   would remove it.
-- 3:8 and the slot use: with G = 4 a tile covers 42 blocks, 336 inputs, so 4096 inputs take 13 tiles
-  of which the last is nearly empty (92.3 %); G = 2 would have 96 %, but its shorter windows hold
-  fewer tokens, and the compiler minimizes cycles. 4:8, 2:8 and 1:8 divide 4096 evenly.
+- 3:8 and the slot use: with G = 4 a tile covers 42 blocks, 336 inputs, so 4096 inputs take 13
+  tiles of which the last is nearly empty (92.3 %); G = 2 would have 96 %, but its shorter windows
+  hold fewer tokens, and the compiler minimizes cycles. 4:8, 2:8 and 1:8 divide 4096 evenly.
 - Activations: a chunk's first block of outputs waits for the port (32 inputs a cycle), whatever is
   pruned. That part is largest for narrow layers and small O.
 - Equal accuracy: plans were recorded at five sparsities only, so the fastest plan that is as good
   as a fixed pattern is often one that is better than it; a finer search can only raise the figure.
 """
+_RATIO = ("Ratio of cycles to the best fixed macro of the class; above 1 the flexible one is "
+          "faster.")
+_THREE = ("{tokens} tokens; three ratios: streamed at equal rows / streamed at equal bits / "
+          "resident.")
+_EQUAL = ("How many times fewer cycles than a fixed macro with its own uniform pattern, at a score "
+          "that is not worse (INT8, geometric mean of the seeds; least of them).")
 
 
 def estimate_page(report: dict[str, Any]) -> str:
@@ -46,14 +52,12 @@ def estimate_page(report: dict[str, Any]) -> str:
              f"Made by `{report['command']}` from `estimate.json`, commit {report['commit']}.",
              _ABOUT, "", "## Bars", "", *_bars(report["bars"]), "", "Why some are missed:",
              _CAUSES, "## Latency against fixed macros, 16 tokens", "",
-             "Ratio of cycles to the best fixed macro of the class; above 1 the flexible one is "
-             "faster.", "", *_latency(records, 16), "",
+             _RATIO, "", *_latency(records, 16), "",
              "![Latency against the best fixed macro of the 50 % class](img/estimate-latency.svg)",
              "", "## The same, 1 and 128 tokens", "", *_latency(records, 1), "",
              *_latency(records, 128), "", "## Slot use, weighted by parameters", "",
              *_slots(records), "", "## Latency at equal accuracy", "",
-             "How many times fewer cycles than a fixed macro with its own uniform pattern, at a "
-             "score that is not worse (INT8, geometric mean of the seeds; least of them).", "",
+             _EQUAL, "",
              *_equal(records), ""]
     return "\n".join(lines)
 
@@ -84,9 +88,8 @@ def _latency(records: Records, tokens: int) -> list[str]:
                  for figure in figures for kind, buffer in kinds]
         groups = [" / ".join(f"{value:.2f}" for value in cells[i:i + 3]) for i in (0, 3, 6)]
         rows.append((base["model"], base["plan"], f"{base['sparsity']:.1%}", *groups))
-    return [f"{tokens} tokens; three ratios: streamed at equal rows / streamed at equal bits / "
-            "resident.", "", *_table(("model", "plan", "pruned", "against the 50 % class",
-                                      "the 75 % class", "dense"), rows)]
+    head = ("model", "plan", "pruned", "against the 50 % class", "the 75 % class", "dense")
+    return [_THREE.format(tokens=tokens), "", *_table(head, rows)]
 
 
 def _slots(records: Records) -> list[str]:
