@@ -70,11 +70,11 @@ def test_names_roles_and_depths(tmp_path):
 
 
 @pytest.mark.parametrize(("old", "new", "message"), [
-    ("outputs: 8", "outputs: 0", r"fc.up.outputs must be an integer in 1\.\.\d+, not 0"),
+    ("outputs: 8", "outputs: 0", r"fc.up.outputs must be in 1\.\.\d+, not 0"),
     ("outputs: 8", "outputs: 8.5", r"fc.up.outputs must be an integer .* not 8.5"),
     ("inputs: 4}", "inputs: 4, bias: 1}", r"fc.up: unknown key\(s\): bias"),
     ("outputs: 8, ", "", r"stacks\[0\].layers.fc.up: outputs is missing"),
-    ("times: 2", "times: 0", r"stacks\[0\].times must be an integer in 1\.\.\d+, not 0"),
+    ("times: 2", "times: 0", r"stacks\[0\].times must be in 1\.\.\d+, not 0"),
     ("block.{}", "block", r"prefix must have one \{\}"),
     ("source: nowhere\n", "", r"shapes: source is missing"),
     ("model: toy", "model: [", r"not valid YAML: line"),

@@ -123,8 +123,9 @@ def estimate_shapes(shapes: "ModelShapes", plan: "Plan | Mapping[str, NmPattern]
     patterns = plan if isinstance(plan, Mapping) else plan.resolve(
         [layer.name for layer in shapes.layers])
     keys = [(layer.outputs, layer.inputs, patterns[layer.name]) for layer in shapes.layers]
-    first = {key: layer.name for key, layer in reversed(
-        list(zip(keys, shapes.layers, strict=True)))}
+    first: dict[tuple[int, int, NmPattern], str] = {}
+    for layer, key in zip(shapes.layers, keys, strict=True):
+        first.setdefault(key, layer.name)
     costs = shape_costs(config, [(name, *key, tokens) for key, name in first.items()])
     at = {key: i for i, key in enumerate(first)}
     found = []

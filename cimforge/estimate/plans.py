@@ -71,6 +71,6 @@ def accuracy_rows(path: Path) -> list[dict[str, Any]]:
         records = json.loads(path.read_text(encoding="utf-8"))["records"]
         return [{**record, "levels": [NmPattern.parse(text) for text in record["plan"].split()]}
                 for record in records]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{path}: not a report of the accuracy table; make accuracy writes "
                         "it") from error

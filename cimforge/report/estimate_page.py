@@ -26,9 +26,11 @@ after the other. Nothing here claims accuracy, except where scores are named.
   `mix`: two levels by depth. Both come near 70 % and 75 %; each row has its exact sparsity."""
 _CAUSES = """
 - `streamed` at equal bits: in 4:8 the flexible macro uses 256 of the 1024 inputs of a buffer row.
-  It holds a quarter of the tokens that the fixed buffer of as many bits holds, and streams its weights
-  more often. This is a property of the buffer, not of the array; rows that several windows share
-  would remove it.
+  It holds a quarter of the tokens that the fixed buffer of as many bits holds, and streams its
+  weights more often. This is a property of the buffer, not of the array; rows that several windows
+  share would remove it, and so would passes of a sparser mode, whose windows are wider: 4:8 as two
+  passes of 2:8. `fixed_2_8` is ahead in the uniform 4:8 row for that reason. The compiler takes
+  several passes only where it is told to (`mode`).
 - 3:8 and the slot use: with G = 4 a tile covers 42 blocks, 336 inputs, so 4096 inputs take 13
   tiles of which the last is nearly empty (92.3 %); G = 2 would have 96 %, but its shorter windows
   hold fewer tokens, and the compiler minimizes cycles. 4:8, 2:8 and 1:8 divide 4096 evenly.

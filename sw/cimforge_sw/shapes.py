@@ -147,6 +147,6 @@ def _stack(where: str, raw: object) -> list[LayerShape]:
             check_integer(f"{at}.{key}", layer[key], 1, _LARGEST)
         role = _text(f"{at}.role", layer.get("role", str(name).split(".")[-1]))
         block.append((str(name), layer["outputs"], layer["inputs"], role))
-    return [LayerShape(f"{prefix.replace('{}', str(number))}.{name}", *sizes,
+    return [LayerShape(f"{prefix.replace('{}', str(number))}.{name}", outputs, inputs, role,
                        number / max(times - 1, 1))
-            for number in range(times) for name, *sizes in block]
+            for number in range(times) for name, outputs, inputs, role in block]

@@ -65,8 +65,9 @@ class Geometry:
                                    for values in (outputs, inputs, passes))
         if min(array.min(initial=1) for array in (outputs, inputs, passes)) < 1:
             raise DataError("outputs, inputs and passes must be at least 1")
-        columns = np.array([table[mode] for mode in modes], dtype=np.int64).reshape(-1, 4).T
-        return cls(config, outputs, inputs, passes, *columns[:3], columns[3].astype(bool))
+        width, k_tile, out, steps = np.array([table[mode] for mode in modes],
+                                             dtype=np.int64).reshape(-1, 4).T
+        return cls(config, outputs, inputs, passes, width, k_tile, out, steps.astype(bool))
 
     @property
     def blocks(self) -> Ints:

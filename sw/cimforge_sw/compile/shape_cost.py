@@ -128,7 +128,7 @@ def shape_costs(config: DcimConfig, jobs: Sequence[Job]) -> Costs:
     sizes = np.array([(outputs, inputs, tokens) for _, outputs, inputs, _, tokens in jobs],
                      dtype=np.int64).reshape(-1, 3)[owner].T
     modes = [mode for _, mode, _ in options]
-    geometry = Geometry.of(config, modes, *sizes[:2],
+    geometry = Geometry.of(config, modes, sizes[0], sizes[1],
                            np.array([passes for *_, passes in options], dtype=np.int64))
     cycles = _fewest(geometry, sizes[2], owner, len(jobs), jobs)
     # as the compiler: by cycles, then the larger group, then the order of the modes
