@@ -56,8 +56,7 @@ def estimate_page(report: dict[str, Any]) -> str:
              _CAUSES, "## Latency against fixed macros, 16 tokens", "",
              _RATIO, "", *_latency(records, 16), "",
              "![Latency against the best fixed macro of the 50 % class](img/estimate-latency.svg)",
-             "", "## The same, 1 and 128 tokens", "", *_latency(records, 1), "",
-             *_latency(records, 128), "", "## Slot use, weighted by parameters", "",
+             "", "## The same, 128 tokens", "", *_latency(records, 128), "", "## Slot use, weighted by parameters", "",
              *_slots(records), "", "## Latency at equal accuracy", "",
              _EQUAL, "",
              *_equal(records), ""]
@@ -100,11 +99,11 @@ def _slots(records: Records) -> list[str]:
 
     return _table(("model", "plan", "tokens", "all layers", "K >= 4096", "best G"), (
         (r["model"], r["plan"], str(r["tokens"]), share(r["ours"]), share(r["inputs_from_4096"]),
-         share(r["best_group"])) for r in _where(records, figure="slot_use")))
+         share(r["best_group"])) for r in _where(records, figure="slot_use", tokens=16)))
 
 
 def _equal(records: Records) -> list[str]:
-    rows = _where(records, figure="latency_at_equal_accuracy")
+    rows = _where(records, figure="latency_at_equal_accuracy", tokens=128)
     return _table(("model", "against", "tokens", "weights", "buffers", "ratio", "least seed",
                    "plan, first seed"), (
         (r["model"], r["against"], str(r["tokens"]), r["weights"], r["buffer"],
