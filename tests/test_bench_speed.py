@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import cimforge as cf
+from cimforge.bench_estimate import estimate_rows
 from cimforge.bench_speed import HARNESS, amaranth_hz, busy_vectors, draw_speed, pairs, speed_rows
 from cimforge_hw.emit import emit_tile
 from cimforge_verif.compare import Mismatch
@@ -15,6 +16,11 @@ TINY = cf.load_config("tiny").replace(act_depth=64)  # 384 inputs fit
 
 def test_amaranth_s_simulator_runs():
     assert amaranth_hz(TINY, busy_vectors(TINY, 1), cycles=20) > 1
+
+
+def test_the_rate_of_estimates_has_rows():
+    units = [unit for _, _, value, unit, *_ in estimate_rows(16) if value > 0]
+    assert units == ["layers/s", "s", "layers/s"]
 
 
 @pytest.mark.verilator
