@@ -57,7 +57,8 @@ def estimate_page(report: dict[str, Any]) -> str:
              _RATIO, "", *_latency(records, 16), "",
              "![Latency against the best fixed macro of the 50 % class](img/estimate-latency.svg)",
              "",
-             "## The same, 128 tokens", "", *_latency(records, 128), "", "## Slot use, weighted by parameters", "",
+             "## The same, 128 tokens", "", *_latency(records, 128), "",
+             "## Slot use, weighted by parameters", "",
              *_slots(records), "", "## Latency at equal accuracy", "",
              _EQUAL, "",
              *_equal(records), ""]
