@@ -210,11 +210,11 @@ def _execute(layers: list[_Layer], config: DcimConfig, backend: str, stalls: flo
         for layer, first, program, vectors in work:
             take(layer, first, program, vectors, vectors.results, None)
         return
-    from cimforge_hw.emit import emit_tile
+    from cimforge_hw.cache import simulation_rtl
     from cimforge_verif.batch.layers import run_layers
-    from cimforge_verif.sim.layers import TOP, simulate_layers
+    from cimforge_verif.sim.layers import simulate_layers
 
-    rtl = {f"{TOP}.v": emit_tile(config).verilog}
+    rtl = simulation_rtl(config)
     if backend == "cocotb":
         for layer, first, program, vectors in work:
             (result,) = simulate_layers(config, rtl, [vectors], stalls=stalls, seed=seed)
