@@ -70,7 +70,7 @@ class ModelSimulation:
 
 def simulate_model(quantized: "QuantizedModel", config: DcimConfig, run: "Callable[[Model], Any]",
                    *, backend: str = "batch", tokens: int = 128, stalls: float = 0.0, seed: int = 0,
-                   folder: Path | None = None, workers: int | None = None,
+                   folder: str | Path | None = None, workers: int | None = None,
                    progress: Callable[[int, int, str], None] | None = None) -> ModelSimulation:
     """Run a model end to end with every linear layer's product from the tile.
 
@@ -92,7 +92,7 @@ def simulate_model(quantized: "QuantizedModel", config: DcimConfig, run: "Callab
         Most vectors of one program.
     stalls, seed : float, int
         As for `simulate_many`.
-    folder : Path, optional
+    folder : path, optional
         Where results of layers are kept: a run that was interrupted goes on.
     workers : int, optional
         Tiles at once (``batch``).
@@ -122,7 +122,7 @@ def simulate_model(quantized: "QuantizedModel", config: DcimConfig, run: "Callab
     rows = {name: recording.inputs(name) for name in quantized.layers}
     about = {"config": config.digest, "backend": backend, "tokens": tokens, "stalls": stalls,
              "seed": seed}
-    store = None if folder is None else ResultStore(folder, about)
+    store = None if folder is None else ResultStore(Path(folder), about)
     found: dict[str, tuple[LayerRun, np.ndarray]] = {}
     if store is not None:
         for name, x in rows.items():
