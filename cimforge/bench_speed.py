@@ -83,7 +83,8 @@ def pairs(rtl: dict[str, str], vectors: "VectorSet", turns: int = _TURNS, repeat
         yield batch_hz(rtl, vectors, repeat), reference_hz(rtl, vectors, repeat)
 
 
-def speed_rows(name: str, config: DcimConfig) -> list[Row]:
+def speed_rows(name: str, config: DcimConfig, *, tokens: int = _TOKENS, cycles: int = 3000,
+               turns: int = _TURNS, repeat: int = _REPEAT) -> list[Row]:
     """Measure one tile; return its rows.
 
     The batch backend and the harness take turns, so that what else the machine does meets both;
@@ -96,12 +97,12 @@ def speed_rows(name: str, config: DcimConfig) -> list[Row]:
     start = time.perf_counter()
     rtl = {f"{TOP}.v": emit_tile(config).verilog}
     emitted = time.perf_counter() - start
-    made = busy_vectors(config)
+    made = busy_vectors(config, tokens)
     beats = {"commands": made.words, "weights": made.weights, "acts": made.acts}
-    both = compare_builds(rtl, TOP, beats, ["results"], constants={"clear": 0}, cycles=3000)
+    both = compare_builds(rtl, TOP, beats, ["results"], constants={"clear": 0}, cycles=cycles)
     (lean_build, lean), (cocotb_build, cocotb) = both["lean"], both["cocotb"]
-    turns = list(pairs(rtl, made))
-    batch, harness = (statistics.median(side) for side in zip(*turns, strict=True))
+    measured = list(pairs(rtl, made, turns, repeat))
+    batch, harness = (statistics.median(side) for side in zip(*measured, strict=True))
     rows: list[Row] = [
         ("emission", name, emitted, "s", None, None, None),
         ("verilog, tile", name, len(rtl[f"{TOP}.v"]), "bytes", None, None, None),
@@ -111,7 +112,7 @@ def speed_rows(name: str, config: DcimConfig) -> list[Row]:
         ("cocotb, lean", name, lean.hz, "cycles/s", cocotb.hz, lean.hz / cocotb.hz, _COCOTB),
         (HARNESS, name, harness, "cycles/s", None, None, None),
         ("batch backend", name, batch, "cycles/s", harness,
-         statistics.median(ours / theirs for ours, theirs in turns), HARNESS)]
+         statistics.median(ours / theirs for ours, theirs in measured), HARNESS)]
     macs = made.counters["macs"] / made.counters["cycles"]  # per cycle, mean of the program
     rows += [(what, name, hz * macs, "MACs/s", base and base * macs, ratio, against)
              for what, _, hz, unit, base, ratio, against in rows if unit == "cycles/s"]
