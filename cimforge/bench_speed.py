@@ -2,8 +2,11 @@
 
 import itertools
 import statistics
+import sys
+import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
@@ -67,11 +70,26 @@ def amaranth_hz(config: DcimConfig, vectors: "VectorSet", cycles: int = _AMARANT
                 context.set(Value.cast(ports[name].payload), next(beats[name]))
         taken.append(time.perf_counter() - begin)
 
-    simulator = Simulator(tile)
-    simulator.add_clock(1e-6)
-    simulator.add_testbench(bench)
-    simulator.run()
+    def simulate():
+        simulator = Simulator(tile)
+        simulator.add_clock(1e-6)
+        simulator.add_testbench(bench)
+        simulator.run()
+
+    _deeply(simulate)
     return cycles / taken[0]
+
+
+def _deeply(work: Callable[[], None]) -> None:
+    """Call with a large stack: Amaranth compiles an adder tree into one expression of Python."""
+    limit, size = sys.getrecursionlimit(), threading.stack_size(1 << 29)
+    sys.setrecursionlimit(1_000_000)
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(work).result()
+    finally:
+        sys.setrecursionlimit(limit)
+        threading.stack_size(size)
 
 
 def pairs(rtl: dict[str, str], vectors: "VectorSet", turns: int = _TURNS, repeat: int = _REPEAT
