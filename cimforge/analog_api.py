@@ -128,14 +128,14 @@ def simulate_analog(programs: Sequence[AnalogProgram], inputs: Mapping[str, np.n
     expected = [made.expected() for made in sets]
     counters = [answer.counters for answer in expected]
     if backend != "golden":
-        from cimforge_hw.emit import emit_analog_tile
+        from cimforge_hw.cache import simulation_rtl
         from cimforge_verif.batch.analog import batch_analog
         from cimforge_verif.sim.analog import simulate_analog as cocotb_analog
 
         run: Callable[..., Any] = batch_analog if backend == "batch" else cocotb_analog
         config = programs[0].config
         counters = [result.counters for result in run(
-            config, {"analog_tile.v": emit_analog_tile(config).verilog}, sets, stalls=stalls,
+            config, simulation_rtl(config), sets, stalls=stalls,
             seed=seed)]
     return [AnalogSimulation(
         names=program.names, mapping=program.mapping, backend=backend,

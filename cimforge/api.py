@@ -319,9 +319,9 @@ def simulate_many(program: Program, inputs: Mapping[str, np.ndarray], *, backend
             progress(len(sets), len(inputs), name)
     counters = [made.counters for made in sets]
     if backend != "golden":
-        from cimforge_hw.emit import emit_tile
+        from cimforge_hw.cache import simulation_rtl
 
-        counters = _on_rtl(backend, {"dcim_tile.v": emit_tile(program.config).verilog}, sets,
+        counters = _on_rtl(backend, simulation_rtl(program.config), sets,
                            {"stalls": stalls, "seed": seed}, progress)
     return {name: SimulationResult(
         layer=name, backend=backend, y=made.y, counters=counted,

@@ -2,8 +2,11 @@
 
 import itertools
 import statistics
+import sys
+import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
@@ -67,11 +70,26 @@ def amaranth_hz(config: DcimConfig, vectors: "VectorSet", cycles: int = _AMARANT
                 context.set(Value.cast(ports[name].payload), next(beats[name]))
         taken.append(time.perf_counter() - begin)
 
-    simulator = Simulator(tile)
-    simulator.add_clock(1e-6)
-    simulator.add_testbench(bench)
-    simulator.run()
+    def simulate():
+        simulator = Simulator(tile)
+        simulator.add_clock(1e-6)
+        simulator.add_testbench(bench)
+        simulator.run()
+
+    _deeply(simulate)
     return cycles / taken[0]
+
+
+def _deeply(work: Callable[[], None]) -> None:
+    """Call with a large stack: Amaranth compiles an adder tree into one expression of Python."""
+    limit, size = sys.getrecursionlimit(), threading.stack_size(1 << 29)
+    sys.setrecursionlimit(1_000_000)
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(work).result()
+    finally:
+        sys.setrecursionlimit(limit)
+        threading.stack_size(size)
 
 
 def pairs(rtl: dict[str, str], vectors: "VectorSet", turns: int = _TURNS, repeat: int = _REPEAT
@@ -83,7 +101,8 @@ def pairs(rtl: dict[str, str], vectors: "VectorSet", turns: int = _TURNS, repeat
         yield batch_hz(rtl, vectors, repeat), reference_hz(rtl, vectors, repeat)
 
 
-def speed_rows(name: str, config: DcimConfig) -> list[Row]:
+def speed_rows(name: str, config: DcimConfig, *, tokens: int = _TOKENS, cycles: int = 3000,
+               turns: int = _TURNS, repeat: int = _REPEAT) -> list[Row]:
     """Measure one tile; return its rows.
 
     The batch backend and the harness take turns, so that what else the machine does meets both;
@@ -96,12 +115,12 @@ def speed_rows(name: str, config: DcimConfig) -> list[Row]:
     start = time.perf_counter()
     rtl = {f"{TOP}.v": emit_tile(config).verilog}
     emitted = time.perf_counter() - start
-    made = busy_vectors(config)
+    made = busy_vectors(config, tokens)
     beats = {"commands": made.words, "weights": made.weights, "acts": made.acts}
-    both = compare_builds(rtl, TOP, beats, ["results"], constants={"clear": 0}, cycles=3000)
+    both = compare_builds(rtl, TOP, beats, ["results"], constants={"clear": 0}, cycles=cycles)
     (lean_build, lean), (cocotb_build, cocotb) = both["lean"], both["cocotb"]
-    turns = list(pairs(rtl, made))
-    batch, harness = (statistics.median(side) for side in zip(*turns, strict=True))
+    measured = list(pairs(rtl, made, turns, repeat))
+    batch, harness = (statistics.median(side) for side in zip(*measured, strict=True))
     rows: list[Row] = [
         ("emission", name, emitted, "s", None, None, None),
         ("verilog, tile", name, len(rtl[f"{TOP}.v"]), "bytes", None, None, None),
@@ -111,7 +130,7 @@ def speed_rows(name: str, config: DcimConfig) -> list[Row]:
         ("cocotb, lean", name, lean.hz, "cycles/s", cocotb.hz, lean.hz / cocotb.hz, _COCOTB),
         (HARNESS, name, harness, "cycles/s", None, None, None),
         ("batch backend", name, batch, "cycles/s", harness,
-         statistics.median(ours / theirs for ours, theirs in turns), HARNESS)]
+         statistics.median(ours / theirs for ours, theirs in measured), HARNESS)]
     macs = made.counters["macs"] / made.counters["cycles"]  # per cycle, mean of the program
     rows += [(what, name, hz * macs, "MACs/s", base and base * macs, ratio, against)
              for what, _, hz, unit, base, ratio, against in rows if unit == "cycles/s"]

@@ -148,7 +148,7 @@ def _replay(bars: Progress, program, quantized, inputs) -> dict[str, dict[str, A
 
 def _simulate(bars: Progress, program, inputs, records: dict[str, dict[str, Any]]) -> None:
     """Run the chosen layers on the RTL under cocotb; a mismatch raises."""
-    from cimforge_hw.emit import emit_tile
+    from cimforge_hw.cache import simulation_rtl
     from cimforge_verif.sim.build import build
     from cimforge_verif.sim.layers import TOP, simulate_layers
 
@@ -157,7 +157,7 @@ def _simulate(bars: Progress, program, inputs, records: dict[str, dict[str, Any]
         raise DataError(f"the model has no layers under {RTL_LAYERS!r}")
     sets = [cf.vectors(program, layer=name, inputs=inputs[name]) for name in names]
     with bars.task("generate and build RTL", 1):
-        rtl = {f"{TOP}.v": emit_tile(program.config).verilog}
+        rtl = simulation_rtl(program.config)
         build(rtl, TOP)
     beats = {made.layer: len(made.results) for made in sets}
     with bars.task("simulate RTL", sum(beats.values())) as bar:

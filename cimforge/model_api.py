@@ -1,7 +1,8 @@
 """Whole models through the digital tile: every linear layer on the RTL, the rest as ever."""
 
+import hashlib
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from functools import partial
 from pathlib import Path
 from threading import Lock
@@ -9,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cimforge.arguments import check_run
+from cimforge.arguments import check_run, checked
 from cimforge.report.progress import over_names
 from cimforge.result_store import ResultStore
 from cimforge.spec.config import DcimConfig
 from cimforge.spec.errors import ConfigError, DataError
+from cimforge.spec.files import check_writable
 
 if TYPE_CHECKING:
     from cimforge_sw.models import Model
@@ -68,9 +70,10 @@ class ModelSimulation:
     hardware: Any
 
 
+@checked
 def simulate_model(quantized: "QuantizedModel", config: DcimConfig, run: "Callable[[Model], Any]",
                    *, backend: str = "batch", tokens: int = 128, stalls: float = 0.0, seed: int = 0,
-                   folder: Path | None = None, workers: int | None = None,
+                   folder: str | Path | None = None, workers: int | None = None,
                    progress: Callable[[int, int, str], None] | None = None) -> ModelSimulation:
     """Run a model end to end with every linear layer's product from the tile.
 
@@ -92,7 +95,7 @@ def simulate_model(quantized: "QuantizedModel", config: DcimConfig, run: "Callab
         Most vectors of one program.
     stalls, seed : float, int
         As for `simulate_many`.
-    folder : Path, optional
+    folder : path, optional
         Where results of layers are kept: a run that was interrupted goes on.
     workers : int, optional
         Tiles at once (``batch``).
@@ -115,18 +118,25 @@ def simulate_model(quantized: "QuantizedModel", config: DcimConfig, run: "Callab
     if not hasattr(quantized, "layers") or not hasattr(quantized, "pruned"):
         raise DataError("simulate_model: quantized must be a QuantizedModel (from cf.quantize), "
                         f"not a {type(quantized).__name__}")
+    if not callable(run):
+        raise DataError(f"simulate_model: run must be a function of a model, not {run!r}")
     if tokens < 1:
         raise ConfigError(f"tokens must be at least 1, not {tokens}")
+    if folder is not None:
+        check_writable(Path(folder))
     recording = Recording(quantized)
     integer = run(recording.model())
     rows = {name: recording.inputs(name) for name in quantized.layers}
     about = {"config": config.digest, "backend": backend, "tokens": tokens, "stalls": stalls,
-             "seed": seed}
-    store = None if folder is None else ResultStore(folder, about)
+             "seed": seed, "rtl": _digest(config, backend),
+             "record": [each.name for each in fields(LayerRun)]}
+    store = None if folder is None else ResultStore(Path(folder), about)
     found: dict[str, tuple[LayerRun, np.ndarray]] = {}
     if store is not None:
         for name, x in rows.items():
             if (kept := store.load(name, quantized.layers[name].weight, x)) is not None:
+                # Kept for the same integers in: the integer model must still say the same.
+                _compare(name, kept[1], recording.products(name))
                 found[name] = LayerRun(**kept[0]), kept[1]
     left = {name: _Layer(name, quantized.layers[name], x, config, tokens)
             for name, x in rows.items() if name not in found}
@@ -143,6 +153,22 @@ def simulate_model(quantized: "QuantizedModel", config: DcimConfig, run: "Callab
     products = {name: found[name][1] for name in rows}
     return ModelSimulation(backend=backend, layers=[found[name][0] for name in rows],
                            integer=integer, hardware=run(recording.replayed(products)))
+
+
+def _digest(config: DcimConfig, backend: str) -> str:
+    """Return a digest of the RTL that runs; empty where none does."""
+    if backend == "golden":
+        return ""
+    from cimforge_hw.cache import simulation_rtl
+
+    (text,) = simulation_rtl(config).values()
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _compare(name: str, y: np.ndarray, exact: np.ndarray) -> None:
+    from cimforge_verif.compare import assert_equal
+
+    assert_equal(f"layer {name}: accumulators", y, exact, ("token", "output"))
 
 
 class _Layer:
@@ -180,9 +206,7 @@ class _Layer:
 
     def finished(self, exact: np.ndarray) -> tuple[LayerRun, np.ndarray]:
         """Compare with the integer model's accumulators; return the record and the results."""
-        from cimforge_verif.compare import assert_equal
-
-        assert_equal(f"layer {self.name}: accumulators", self.y, exact, ("token", "output"))
+        _compare(self.name, self.y, exact)
         outputs, inputs = self.weight.shape
         return LayerRun(layer=self.name, pattern=str(self._layer.pattern), outputs=outputs,
                         inputs=inputs, tokens=len(self.x), programs=self.programs,
@@ -194,6 +218,8 @@ def _execute(layers: list[_Layer], config: DcimConfig, backend: str, stalls: flo
              workers: int | None, done: Callable[[str], None], finish: Callable[[_Layer], None]
              ) -> None:
     """Run every program of every layer; ``finish`` is called with each layer that is complete."""
+    if not layers:
+        return  # all of them were kept: nothing to build for
     lock = Lock()
 
     def take(layer: _Layer, first: int, program: Any, vectors: "VectorSet", beats: np.ndarray,
@@ -210,11 +236,11 @@ def _execute(layers: list[_Layer], config: DcimConfig, backend: str, stalls: flo
         for layer, first, program, vectors in work:
             take(layer, first, program, vectors, vectors.results, None)
         return
-    from cimforge_hw.emit import emit_tile
+    from cimforge_hw.cache import simulation_rtl
     from cimforge_verif.batch.layers import run_layers
-    from cimforge_verif.sim.layers import TOP, simulate_layers
+    from cimforge_verif.sim.layers import simulate_layers
 
-    rtl = {f"{TOP}.v": emit_tile(config).verilog}
+    rtl = simulation_rtl(config)
     if backend == "cocotb":
         for layer, first, program, vectors in work:
             (result,) = simulate_layers(config, rtl, [vectors], stalls=stalls, seed=seed)

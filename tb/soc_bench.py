@@ -227,7 +227,8 @@ async def illegal_programs(dut, stall):
         assert (caught.value.code, caught.value.position) == (case.code, case.position)
         await refused(driver.act("START"), Response.SLVERR)
         await driver.clear()
-        compare(driver.transport.received(), case)  # of commands before the illegal one
+        if round_ % 2:  # results of commands before the illegal one; or the next start drops them
+            compare(driver.transport.received(), case)
         assert not await driver.read("ERROR_CODE")
         assert not any((await driver.beats()).values())
         await driver.check()

@@ -203,10 +203,15 @@ def test_a_tile_that_breaks_the_protocol_is_noticed(bus, fault, message):
 
 def test_what_never_answers_is_one_error_and_a_reset_helps(bus):
     complete(bus.write32(FAULT, SILENT))
-    with pytest.raises(ToolError, match="reading 0x00c was not answered within 200 cycles"):
-        complete(bus.read32(SCRATCH))
     with pytest.raises(ToolError, match="writing 0x00c was not answered within 200 cycles"):
         complete(bus.write32(SCRATCH, 1))
+    bus.reset()
+    complete(bus.write32(FAULT, SILENT))
+    with pytest.raises(ToolError, match="reading 0x00c was not answered within 200 cycles"):
+        complete(bus.read32(SCRATCH))
+    for _ in range(2):  # a late answer must not pass for that of another access
+        with pytest.raises(ToolError, match="reading 0x00c was never answered, and nothing can be"):
+            complete(bus.write32(SCRATCH, 1))
     bus.send("acts", np.ones((1, SIZES["acts"]), np.uint8))
     bus.reset()
     bus.step(20)
@@ -226,6 +231,14 @@ def test_what_is_given_wrong_is_one_error(bus):
     with pytest.raises(DataError, match=r"acts must be uint8 of shape \(1 or more, 8\), not uint8 "
                                         r"of shape \(0, 8\)"):
         bus.send("acts", np.zeros((0, 8), np.uint8))
+    with pytest.raises(DataError, match="packets are sent on commands, weights, acts, not on 'x'"):
+        bus.send("x", np.zeros((1, 8), np.uint8))
+    with pytest.raises(DataError, match=r"keep must be of shape \(1, 8\), not \(1, 4\)"):
+        bus.send("acts", np.zeros((1, 8), np.uint8), np.ones((1, 4)))
+    with pytest.raises(DataError, match="registers have 32 bits, 0x10000000000 does not fit"):
+        complete(bus.write32(SCRATCH, 1 << 40))
+    with pytest.raises(DataError, match="cycles must be an integer of at least 0, not -1"):
+        complete(bus.interrupt(-1))
     for stalls in ({"acts": 1.0}, {"bs": 0.1}):
         with pytest.raises(ConfigError, match="a stall is a channel of aw, w, b, ar, r, commands"):
             bus.stall(stalls, 1)

@@ -8,10 +8,14 @@ from sw_checkpoints import save_tiny, token_rows
 import cimforge as cf
 from cimforge import model_api
 from cimforge.spec.errors import ConfigError, DataError
+from cimforge_hw import cache
 from cimforge_sw.recording import Recording
 from cimforge_verif.compare import Mismatch
 
 CONFIG = cf.load_config("tiny").replace(act_depth=64, acc_depth=64)
+
+
+_PRODUCTS = Recording.products
 
 
 def _quantized(family, folder):
@@ -82,6 +86,31 @@ def test_an_interrupted_run_goes_on(tmp_path, monkeypatch):
         assert len(done) >= len(quantized.layers)
 
 
+@pytest.mark.verilator
+def test_results_of_other_rtl_are_not_taken(tmp_path, monkeypatch):
+    """A run that goes on certifies what it ran: the Verilog of now, the accumulators of now."""
+    quantized, options = _quantized("llama", tmp_path / "model"), dict(tokens=64)
+    done = []
+
+    def run():
+        done.clear()
+        return cf.simulate_model(quantized, CONFIG, _states, folder=tmp_path / "kept",
+                                 progress=lambda *at: done.append(at), **options)
+
+    run()
+    assert done
+    run()
+    assert not done  # and nothing was built for it
+    real = cache.simulation_rtl
+    monkeypatch.setattr(cache, "simulation_rtl", lambda config: {
+        name: f"{text}// another\n" for name, text in real(config).items()})
+    run()
+    assert len(done) == len(quantized.layers)
+    monkeypatch.setattr(Recording, "products", lambda self, name: 1 + _PRODUCTS(self, name))
+    with pytest.raises(Mismatch, match="accumulators"):
+        run()
+
+
 def test_a_wrong_accumulator_is_named(tmp_path, monkeypatch):
     quantized = _quantized("bert", tmp_path)
     name = list(quantized.layers)[3]
@@ -106,6 +135,13 @@ def test_what_cannot_be_run(tmp_path):
         cf.simulate_model(quantized, CONFIG, _states, backend="fpga")
     with pytest.raises(DataError, match=r"the run never reached layer encoder\.layer\.0"):
         cf.simulate_model(quantized, CONFIG, lambda model: 0, backend="golden")
+    with pytest.raises(ConfigError, match="config must be a DcimConfig"):
+        cf.simulate_model(quantized, "tiny", _states)
+    with pytest.raises(DataError, match="run must be a function of a model, not None"):
+        cf.simulate_model(quantized, CONFIG, None)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DataError, match="file: cannot be written"):
+        cf.simulate_model(quantized, CONFIG, _states, backend="golden", folder=tmp_path / "file")
     with pytest.raises(DataError, match="quantized must be a QuantizedModel"):
         cf.simulate_model("bert", CONFIG, _states)
     calls = iter(range(9))

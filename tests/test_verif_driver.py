@@ -45,6 +45,14 @@ class Memory:
         return self.happens
 
 
+def opened(bus):
+    """Return a driver that has looked at the tile."""
+    driver = TileDriver(bus, BASE)
+    complete(driver.open())
+    bus.written.clear()
+    return driver
+
+
 def test_a_program_runs_without_an_event_loop():
     bus = Memory(MACS_LO=5, MACS_HI=1)
     driver = TileDriver(bus, BASE)
@@ -71,16 +79,16 @@ def test_what_is_not_the_tile_is_one_error_before_anything_is_written(name, valu
 
 
 def test_what_the_tile_reports_is_raised():
-    driver = TileDriver(Memory(INTERRUPT_STATUS=3, ERROR_CODE=5, ERROR_POSITION=7), BASE)
+    driver = opened(Memory(INTERRUPT_STATUS=3, ERROR_CODE=5, ERROR_POSITION=7))
     with pytest.raises(ProgramError, match="the tile reports NO_WEIGHTS for command 7"):
         complete(driver.run(STREAMS, 10))
-    driver = TileDriver(Memory(INTERRUPT_STATUS=4, STREAM_ERROR=2), BASE)
+    driver = opened(Memory(INTERRUPT_STATUS=4, STREAM_ERROR=2))
     with pytest.raises(StreamError, match="COMMANDS_LONG; beats accepted: 2 commands"):
         complete(driver.run(STREAMS, 10))
-    driver = TileDriver(Memory(STATUS=2), BASE)
+    driver = opened(Memory(STATUS=2))
     with pytest.raises(ToolError, match="the tile is not ready: BUSY"):
         complete(driver.run(STREAMS, 10))
-    driver = TileDriver(Memory(STATUS=4), BASE)
+    driver = opened(Memory(STATUS=4))
     with pytest.raises(ToolError, match="still CLEARING after 3 looks at it: CLEARING"):
         complete(driver.clear(polls=3))
 
@@ -95,7 +103,7 @@ def test_an_array_that_does_not_fit_its_stream_is_one_error_before_anything_is_w
         array, message):
     bus = Memory()
     with pytest.raises(DataError, match=message):
-        complete(TileDriver(bus, BASE).run({**STREAMS, "weights": array}, 10))
+        complete(opened(bus).run({**STREAMS, "weights": array}, 10))
     assert not bus.written
 
 
@@ -106,7 +114,7 @@ def test_an_array_that_does_not_fit_its_stream_is_one_error_before_anything_is_w
     ({"INTERRUPT_STATUS": 0}, "an interrupt was raised, and no reason for it is given")])
 def test_a_tile_that_contradicts_itself_is_one_error(registers, message):
     with pytest.raises(ToolError, match=message):
-        complete(TileDriver(Memory(**registers), BASE).run(STREAMS, 10))
+        complete(opened(Memory(**registers)).run(STREAMS, 10))
 
 
 def test_a_transport_that_waits_needs_an_event_loop():
@@ -114,7 +122,7 @@ def test_a_transport_that_waits_needs_an_event_loop():
         async def interrupt(self, cycles):
             await asyncio.sleep(0)
 
-    driver = TileDriver(Waits(), BASE)
+    driver = opened(Waits())
     with pytest.raises(RuntimeError, match="the transport waits for something"):
         complete(driver.run(STREAMS, 10))
 
@@ -127,15 +135,41 @@ def test_every_error_of_a_driver_is_the_callers_to_handle():
         assert "\n" not in str(error)
 
 
+def test_what_a_caller_gets_wrong_is_one_error():
+    with pytest.raises(DataError, match="not been looked at yet: call open"):
+        complete(TileDriver(Memory(), BASE).run(STREAMS, 10))
+    for cycles in (0, -1, 2.5, None):
+        with pytest.raises(DataError, match="cycles must be an integer of at least 1, not"):
+            complete(opened(Memory()).run(STREAMS, cycles))
+    with pytest.raises(DataError, match="streams must be arrays by name, not None"):
+        complete(opened(Memory()).run(None, 10))
+
+
+def test_a_clear_waits_as_long_as_beats_go_in():
+    bus, looks = Memory(STATUS=4), []
+    driver, real = opened(bus), bus.read32
+
+    async def slowly(address):
+        if address == MAP["STATUS"].address:
+            looks.append(address)
+            bus.values[MAP["COMMANDS_BEATS"].address] = len(looks)
+            bus.values[address] = 4 if len(looks) < 10 else 1
+        return await real(address)
+
+    bus.read32 = slowly
+    complete(driver.clear(polls=3))
+    assert len(looks) == 10
+
+
 def test_what_never_ends_and_what_ends_too_early():
     bus = Memory()
     bus.happens = False
     with pytest.raises(ToolError, match="not done after 10 cycles: READY; beats"):
-        complete(TileDriver(bus, BASE).run(STREAMS, 10))
+        complete(opened(bus).run(STREAMS, 10))
     bus = Memory()
     bus.send = lambda stream, beats: None
     with pytest.raises(ToolError, match="0 of 2 beats of commands were accepted"):
-        complete(TileDriver(bus, BASE).run(STREAMS, 10))
+        complete(opened(bus).run(STREAMS, 10))
 
 
 def test_a_refused_access_names_address_and_response():

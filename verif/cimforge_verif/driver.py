@@ -134,6 +134,7 @@ class TileDriver:
         self.transport, self.config = transport, config
         self.kind, self._bytes = kind_of(config), tdata_bytes(config)
         self.map = {register.name: register for register in register_map(self.kind)}
+        self._opened = False
 
     async def read(self, name: str) -> int:
         """Return a register."""
@@ -177,6 +178,7 @@ class TileDriver:
             raise DataError(f"the tile was built for configuration {high:08x}{low:08x}, not "
                             f"{self.config.digest}")
         await self.write("INTERRUPT_ENABLE", self.map["INTERRUPT_ENABLE"].mask)
+        self._opened = True
 
     async def run(self, streams: Mapping[str, np.ndarray], cycles: int) -> Outcome:
         """Run one program: a packet of every stream, commands up to End.
@@ -195,6 +197,8 @@ class TileDriver:
         ToolError
             The tile is not ready, or not done within ``cycles``.
         """
+        if type(cycles) is not int or cycles < 1:
+            raise DataError(f"cycles must be an integer of at least 1, not {cycles!r}")
         await self.start(streams)
         return await self.finish(streams, cycles)
 
@@ -208,12 +212,15 @@ class TileDriver:
         ToolError
             The tile is not ready.
         """
+        if not self._opened:
+            raise DataError("the tile has not been looked at yet: call open() first")
         self._check_shapes(streams)
         status = await self.fields("STATUS")
         if not status["READY"]:
             raise ToolError(f"the tile is not ready: {_set(status)}")
         await self.write("INTERRUPT_STATUS", self.map["INTERRUPT_STATUS"].mask)
         await self.write("STREAM_ERROR", self.map["STREAM_ERROR"].mask)
+        self.transport.received()  # of a program that failed: not this one's
         self._before = await self.beats()
         for name in STREAMS:
             await self.write(f"{name.upper()}_LENGTH", len(streams[name]))
@@ -223,6 +230,8 @@ class TileDriver:
         await self.act("START")
 
     def _check_shapes(self, streams: Mapping[str, np.ndarray]) -> None:
+        if not isinstance(streams, Mapping):
+            raise DataError(f"streams must be arrays by name, not {streams!r}")
         for name in STREAMS:
             beats, size = streams.get(name), self._bytes[name]
             if not isinstance(beats, np.ndarray):
@@ -278,13 +287,31 @@ class TileDriver:
                 | await self.read(f"{name.upper()}_HI") << 32 for name in COUNTERS[self.kind]}
 
     async def clear(self, polls: int = 1000) -> None:
-        """Forget error, banks and counts; packets that have begun must have ended."""
+        """Forget error, banks and counts, once packets that have begun have ended.
+
+        Raises
+        ------
+        ToolError
+            Still waiting, and no beat was taken during as many as ``polls`` looks.
+        """
         await self.act("CLEAR")
-        await self._until_not("CLEARING", polls)
+        taken = None
+        while taken != (taken := await self.beats()):  # a long tail of a program goes in meanwhile
+            try:
+                await self._until_not("CLEARING", polls)
+                break
+            except ToolError as error:
+                late = error
+        else:
+            raise late
         await self.write("INTERRUPT_STATUS", self.map["INTERRUPT_STATUS"].mask)
 
     async def soft_reset(self, polls: int = 1000) -> None:
-        """Drop everything in flight; the rest of packets that have begun must still be sent."""
+        """Drop everything in flight; the rest of packets that have begun must still be sent.
+
+        Packets that were queued and have not begun are not in the tile yet: they are the next
+        program's, unless the sender forgets them.
+        """
         await self.act("SOFT_RESET")
         await self._until_not("RESETTING", polls)
         self.transport.received()

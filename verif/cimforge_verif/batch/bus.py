@@ -18,6 +18,7 @@ from cimforge_verif.driver import CHANNELS, BusError
 __all__ = ["BatchTransport"]
 
 _SILENT, _BROKEN = 1, 2  # what calls return, 0 apart; as in bus.cpp
+_CHUNK = 1 << 16  # cycles of one call
 _PERIOD = 1 << 16  # cycles after which a stall pattern starts anew
 _U64, _U32 = ctypes.c_uint64, ctypes.c_uint32
 _BYTES = ctypes.POINTER(ctypes.c_uint8)
@@ -68,6 +69,7 @@ class BatchTransport:
     def __init__(self, library: Path, config: DcimConfig | AnalogConfig, *, limit: int = 10_000):
         self._functions = _load(library)
         self._bytes, self._limit, self.accesses = tdata_bytes(config), limit, 0
+        self._silent = ""  # the access that was not answered; its answer would be taken for another
         sizes = (_U64 * len(self._bytes))(*self._bytes.values())
         self._bus = _BUS(self._functions.bus_new(sizes))
         self._free = weakref.finalize(self, self._functions.bus_delete, self._bus)
@@ -98,6 +100,7 @@ class BatchTransport:
     def reset(self) -> None:
         """Pull ``rst``; what was queued and received is forgotten, stalls stay."""
         self._functions.bus_reset(self._bus)
+        self._silent = ""
 
     def step(self, cycles: int) -> None:
         """Let time pass."""
@@ -122,11 +125,15 @@ class BatchTransport:
 
     def send(self, stream: str, beats: np.ndarray, keep: np.ndarray | None = None) -> None:
         """Queue a packet; ``keep``, bool of the same shape, says which bytes count."""
+        if stream not in STREAMS:
+            raise DataError(f"packets are sent on {', '.join(STREAMS)}, not on {stream!r}")
         size = self._bytes[stream]
         if beats.dtype != np.uint8 or beats.ndim != 2 or beats.shape[1] != size or not len(beats):
             raise DataError(f"a packet of {stream} must be uint8 of shape (1 or more, {size}), not "
                             f"{beats.dtype} of shape {beats.shape}")
-        kept = np.ones(beats.shape, bool) if keep is None else keep
+        kept = np.ones(beats.shape, bool) if keep is None else np.asarray(keep, dtype=bool)
+        if kept.shape != beats.shape:
+            raise DataError(f"keep must be of shape {beats.shape}, not {kept.shape}")
         data, bits = np.ascontiguousarray(beats), np.packbits(kept, axis=1, bitorder="little")
         self._functions.bus_send(self._bus, STREAMS.index(stream), _pointer(data), _pointer(bits),
                                  len(beats))
@@ -146,17 +153,29 @@ class BatchTransport:
         return self._step(cycles, True)
 
     def _step(self, cycles: int, until_irq: bool) -> bool:
+        if type(cycles) is not int or cycles < 0:
+            raise DataError(f"cycles must be an integer of at least 0, not {cycles!r}")
         raised = _U64()
-        self._check("waiting", self._functions.bus_step(
-            self._bus, cycles, until_irq, ctypes.byref(raised)))
-        return bool(raised.value)
+        for first in range(0, cycles, _CHUNK):  # so that Ctrl-C gets through
+            self._check("waiting", self._functions.bus_step(
+                self._bus, min(_CHUNK, cycles - first), until_irq, ctypes.byref(raised)))
+            if raised.value:
+                return True
+        return False
 
     def _access(self, what: str, function, address: int, *value: int) -> list[int]:
         if not 0 <= address < 1 << ADDRESS_BITS:
             raise DataError(f"addresses have {ADDRESS_BITS} bits, {address:#x} has more")
+        if value and not 0 <= value[0] < 1 << 32:
+            raise DataError(f"registers have 32 bits, {value[0]:#x} does not fit")
+        if self._silent:
+            raise ToolError(f"{self._silent} was never answered, and nothing can be asked before a "
+                            "reset()")
         self.accesses += 1
         answer = (_U32 * 2)()
         status = function(self._bus, address, *value, self._limit, answer)
+        if status == _SILENT:
+            self._silent = f"{what} {address:#05x}"
         self._check(f"{what} {address:#05x}", status)
         if answer[0]:
             raise BusError(what, address, answer[0])

@@ -88,9 +88,9 @@ class TileLibrary:
     def __init__(self, path: Path):
         try:
             self._functions = ctypes.CDLL(str(path))
-        except OSError as error:
+            self._functions.tile_new.restype = ctypes.c_void_p
+        except (OSError, AttributeError) as error:
             raise ToolError(f"{path}: cannot be loaded: {error}") from error
-        self._functions.tile_new.restype = ctypes.c_void_p
         self._functions.tile_delete.argtypes = [ctypes.c_void_p]
         self._functions.tile_run.argtypes = [ctypes.c_void_p, ctypes.POINTER(_Job),
                                              ctypes.POINTER(_Outcome)]

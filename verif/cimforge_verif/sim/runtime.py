@@ -42,14 +42,20 @@ class Runtime:
         They are dated a day ahead: Verilator's makefile wants them newer than itself, and is yet to
         be written. Damaged ones are thrown away.
         """
-        with contextlib.suppress(OSError, ValueError):  # not there, or not whole: make compiles
+        if not self._whole():
+            shutil.rmtree(self._folder, ignore_errors=True)
+            return
+        with contextlib.suppress(OSError):  # gone by now: make compiles
+            for path in self._folder.glob("*.o"):
+                shutil.copyfile(path, folder / path.name)
+                os.utime(folder / path.name, (time.time() + _DAY,) * 2)
+
+    def _whole(self) -> bool:
+        try:
             sums = json.loads((self._folder / _SUMS).read_text(encoding="utf-8"))
-            if all(_digest(self._folder / name) == value for name, value in sums.items()):
-                for name in sums:
-                    shutil.copyfile(self._folder / name, folder / name)
-                    os.utime(folder / name, (time.time() + _DAY,) * 2)
-            else:
-                shutil.rmtree(self._folder)
+            return sums == {path.name: _digest(path) for path in self._folder.glob("*.o")} != {}
+        except (OSError, ValueError):
+            return False
 
     def keep(self, folder: Path) -> None:
         """Take the objects of a finished build, unless there are some."""
