@@ -13,6 +13,7 @@ __all__ = ["SRAM", "Instance", "Netlist"]
 
 #: The cell that a memory becomes.
 SRAM = "cimforge_sram"
+_SRAM_READS = frozenset({"RD_EN", "RD_ADDR", "WR_EN", "WR_ADDR", "WR_DATA"})
 
 Bit = int | str  # a net, or "0", "1", "x"
 
@@ -43,6 +44,8 @@ class Netlist:
         Memories and instances of modules.
     names : dict of int to str
         A name from the source for some nets.
+    reads : dict of str to frozenset of str
+        Input ports of every module that is instantiated.
     """
 
     top: str
@@ -52,6 +55,7 @@ class Netlist:
     cells: list[Instance]
     others: list[Instance]
     names: dict[int, str]
+    reads: dict[str, frozenset[str]] = field(default_factory=dict)
 
     @classmethod
     def load(cls, path: Path, top: str, library: Library) -> "Netlist":
@@ -62,8 +66,9 @@ class Netlist:
         DataError
             A net is read and nothing drives it, or two cells drive one: a cell got lost.
         """
-        module = json.loads(path.read_text(encoding="utf-8"))["modules"][top]
-        ports = {"input": {}, "output": {}}
+        design = json.loads(path.read_text(encoding="utf-8"))["modules"]
+        module = design[top]
+        ports: dict[str, dict[str, list[Bit]]] = {"input": {}, "output": {}}
         for name, port in module["ports"].items():
             ports[port["direction"]][name] = port["bits"]
         instances = [Instance(name, cell["type"], cell["connections"], cell.get("parameters", {}))
@@ -77,7 +82,10 @@ class Netlist:
         known = library.cells
         result = cls(top, library, ports["input"], ports["output"],
                      [i for i in instances if i.kind in known],
-                     [i for i in instances if i.kind not in known], names)
+                     [i for i in instances if i.kind not in known], names,
+                     {name: frozenset(port for port, its in other["ports"].items()
+                                      if its["direction"] == "input")
+                      for name, other in design.items()})
         result.check()
         return result
 
@@ -94,14 +102,21 @@ class Netlist:
                         found[bit] = cell
         return found
 
+    def reads_of(self, other: Instance) -> frozenset[str]:
+        """Return the input ports of a memory or of an instance of a module."""
+        return _SRAM_READS if other.kind == SRAM else self.reads[other.kind]
+
     def check(self) -> None:
         """Raise DataError where a cell or an output reads a net that nothing drives."""
         driven = set(self.drivers())
         driven.update(b for bits in self.inputs.values() for b in bits if isinstance(b, int))
-        # What an instance drives is not said here: all its bits may be driven.
-        driven.update(b for other in self.others for bits in other.pins.values() for b in bits
-                      if isinstance(b, int))
         readers = [(cell.name, bits) for cell in self.cells for bits in cell.pins.values()]
+        for other in self.others:
+            for port, bits in other.pins.items():
+                if port in self.reads_of(other):
+                    readers.append((other.name, bits))
+                else:
+                    driven.update(b for b in bits if isinstance(b, int))
         readers += [(f"output {name}", bits) for name, bits in self.outputs.items()]
         for reader, bits in readers:
             for bit in bits:

@@ -1,0 +1,126 @@
+"""OpenSTA: the worst path, and power at one activity everywhere."""
+
+import re
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from cimforge.spec.errors import ToolError
+from cimforge.synth.fanout import buffer_cell
+from cimforge.synth.liberty import Library
+
+__all__ = ["DEFAULT_ACTIVITY", "Timing", "analyze"]
+
+#: Toggles per cycle and share of ones that OpenSTA assumes of inputs unless told otherwise.
+DEFAULT_ACTIVITY = (0.1, 0.5)
+#: Clock period of the analysis; power is energy per cycle over it.
+PERIOD = 100e-9
+
+_STEP = re.compile(r"^\s*([\d.-]+)\s+([\d.-]+) [v^] (\S+) \((\S+)\)$", re.MULTILINE)
+_POWER = re.compile(r"^Total\s+(\S+)\s+(\S+)\s+(\S+)\s+(\S+)", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Timing:
+    """What OpenSTA says of a netlist.
+
+    Attributes
+    ----------
+    delay : float
+        Seconds of the worst path, setup included: the shortest clock period.
+    start, end : str
+        Where it starts and ends.
+    levels : int
+        Cells on it.
+    energy : float
+        Joules per cycle at the uniform activity, without leakage.
+    internal, switching : float
+        Its two parts.
+    leakage : float
+        Watts.
+    """
+
+    delay: float
+    start: str
+    end: str
+    levels: int
+    energy: float
+    internal: float
+    switching: float
+    leakage: float
+
+
+def _script(library: Library, top: str, clocked: bool, activity: tuple[float, float],
+            everywhere: bool) -> str:
+    cell, _, output = buffer_cell(library)
+    period = PERIOD / library.second
+    target = " [get_ports clk]" if clocked else ""
+    scope = "-global" if everywhere else "-input"
+    return "\n".join([
+        f"read_liberty {{{library.path.resolve()}}}", "read_verilog netlist.v",
+        f"link_design {top}",
+        f"create_clock -name clock -period {period:g}{target}",
+        "set inputs {}",
+        "foreach port [all_inputs] {",
+        "  if {[get_property $port full_name] != \"clk\"} {lappend inputs $port}", "}",
+        "set_input_delay 0 -clock clock $inputs",
+        f"set_driving_cell -lib_cell {cell.name} -pin {output} $inputs",
+        "set_output_delay 0 -clock clock [all_outputs]",
+        f"set_power_activity {scope} -activity {activity[0]:g} -duty {activity[1]:g}",
+        "report_checks -path_delay max -format full -digits 6",
+        "report_power -digits 9", "exit", ""])
+
+
+def analyze(verilog: str, top: str, library: Library, *, clocked: bool,
+            activity: tuple[float, float] = DEFAULT_ACTIVITY, everywhere: bool = False) -> Timing:
+    """Run OpenSTA on a netlist.
+
+    Inputs come from a buffer of the library at the clock's edge, outputs are due at the next one;
+    wires have no capacitance and the clock is ideal.
+
+    Parameters
+    ----------
+    verilog : str
+        Structural Verilog; a module that is missing is a box that nothing goes through.
+    top : str
+    library : Library
+    clocked : bool
+        Whether there is a port ``clk``; paths through others go from inputs to outputs.
+    activity : (float, float)
+        Toggles per cycle, and share of ones.
+    everywhere : bool
+        On every pin, or on the inputs, from where it is propagated.
+
+    Raises
+    ------
+    ToolError
+        There is no OpenSTA, or it reports no path or power.
+    """
+    with tempfile.TemporaryDirectory(prefix="cimforge-sta-") as name:
+        folder = Path(name)
+        (folder / "netlist.v").write_text(verilog, encoding="utf-8")
+        (folder / "run.tcl").write_text(
+            _script(library, top, clocked, activity, everywhere), encoding="utf-8")
+        try:
+            done = subprocess.run(["sta", "-no_splash", "-exit", "run.tcl"], cwd=folder,
+                                  capture_output=True, text=True, check=False)
+        except OSError as error:
+            raise ToolError("sta is not installed, timing and power need it: Debian package "
+                            "opensta (make apt)") from error
+    return _read(done.stdout + done.stderr, top, library)
+
+
+def _read(said: str, top: str, library: Library) -> Timing:
+    """Read the two reports."""
+    slack = re.search(r"^\s*(-?[\d.]+)\s+slack", said, re.MULTILINE)
+    start = re.search(r"^Startpoint: (\S+)", said, re.MULTILINE)
+    end = re.search(r"^Endpoint: (\S+)", said, re.MULTILINE)
+    power = _POWER.search(said)
+    if not (slack and start and end and power):
+        last = "\n".join(said.strip().splitlines()[-8:])
+        raise ToolError(f"OpenSTA reports no path or no power of {top}:\n{last}")
+    internal, switching, leakage = (float(power[i]) for i in (1, 2, 3))
+    steps = [step for step in _STEP.finditer(said) if step[4] not in ("in", "out")]
+    return Timing(PERIOD - float(slack[1]) * library.second, start[1], end[1], len(steps),
+                  (internal + switching) * PERIOD, internal * PERIOD, switching * PERIOD, leakage)
