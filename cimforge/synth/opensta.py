@@ -12,7 +12,8 @@ from cimforge.synth.liberty import Library
 
 __all__ = ["DEFAULT_ACTIVITY", "Timing", "analyze"]
 
-#: Toggles per cycle and share of ones that OpenSTA assumes of inputs unless told otherwise.
+#: Toggles per cycle and share of ones that OpenSTA assumes of inputs unless told otherwise; here
+#: of every pin.
 DEFAULT_ACTIVITY = (0.1, 0.5)
 #: Clock period of the analysis; power is energy per cycle over it.
 PERIOD = 100e-9
@@ -28,7 +29,7 @@ class Timing:
     Attributes
     ----------
     delay : float
-        Seconds of the worst path, setup included: the shortest clock period.
+        Seconds of the worst path, setup included: the shortest clock period. 0: there is none.
     start, end : str
         Where it starts and ends.
     levels : int
@@ -51,12 +52,10 @@ class Timing:
     leakage: float
 
 
-def _script(library: Library, top: str, clocked: bool, activity: tuple[float, float],
-            everywhere: bool) -> str:
+def _script(library: Library, top: str, clocked: bool, activity: tuple[float, float]) -> str:
     cell, _, output = buffer_cell(library)
     period = PERIOD / library.second
     target = " [get_ports clk]" if clocked else ""
-    scope = "-global" if everywhere else "-input"
     return "\n".join([
         f"read_liberty {{{library.path.resolve()}}}", "read_verilog netlist.v",
         f"link_design {top}",
@@ -67,13 +66,13 @@ def _script(library: Library, top: str, clocked: bool, activity: tuple[float, fl
         "set_input_delay 0 -clock clock $inputs",
         f"set_driving_cell -lib_cell {cell.name} -pin {output} $inputs",
         "set_output_delay 0 -clock clock [all_outputs]",
-        f"set_power_activity {scope} -activity {activity[0]:g} -duty {activity[1]:g}",
+        f"set_power_activity -global -activity {activity[0]:g} -duty {activity[1]:g}",
         "report_checks -path_delay max -format full -digits 6",
         "report_power -digits 9", "exit", ""])
 
 
 def analyze(verilog: str, top: str, library: Library, *, clocked: bool,
-            activity: tuple[float, float] = DEFAULT_ACTIVITY, everywhere: bool = False) -> Timing:
+            activity: tuple[float, float] = DEFAULT_ACTIVITY) -> Timing:
     """Run OpenSTA on a netlist.
 
     Inputs come from a buffer of the library at the clock's edge, outputs are due at the next one;
@@ -88,9 +87,9 @@ def analyze(verilog: str, top: str, library: Library, *, clocked: bool,
     clocked : bool
         Whether there is a port ``clk``; paths through others go from inputs to outputs.
     activity : (float, float)
-        Toggles per cycle, and share of ones.
-    everywhere : bool
-        On every pin, or on the inputs, from where it is propagated.
+        Toggles per cycle and share of ones of every pin but the clock's. Activity propagated
+        from the inputs would be another choice, but Debian's OpenSTA answers "not a number" once
+        it underflows in a chain of gates, as in the carries of a counter.
 
     Raises
     ------
@@ -101,7 +100,7 @@ def analyze(verilog: str, top: str, library: Library, *, clocked: bool,
         folder = Path(name)
         (folder / "netlist.v").write_text(verilog, encoding="utf-8")
         (folder / "run.tcl").write_text(
-            _script(library, top, clocked, activity, everywhere), encoding="utf-8")
+            _script(library, top, clocked, activity), encoding="utf-8")
         try:
             done = subprocess.run(["sta", "-no_splash", "-exit", "run.tcl"], cwd=folder,
                                   capture_output=True, text=True, check=False)
@@ -117,10 +116,14 @@ def _read(said: str, top: str, library: Library) -> Timing:
     start = re.search(r"^Startpoint: (\S+)", said, re.MULTILINE)
     end = re.search(r"^Endpoint: (\S+)", said, re.MULTILINE)
     power = _POWER.search(said)
-    if not (slack and start and end and power):
+    pathless = "No paths found." in said  # a memory and nothing else
+    if not power or not (pathless or (slack and start and end)):
         last = "\n".join(said.strip().splitlines()[-8:])
         raise ToolError(f"OpenSTA reports no path or no power of {top}:\n{last}")
     internal, switching, leakage = (float(power[i]) for i in (1, 2, 3))
     steps = [step for step in _STEP.finditer(said) if step[4] not in ("in", "out")]
+    energies = (internal + switching) * PERIOD, internal * PERIOD, switching * PERIOD
+    if not (slack and start and end):
+        return Timing(0.0, "", "", 0, *energies, leakage)
     return Timing(PERIOD - float(slack[1]) * library.second, start[1], end[1], len(steps),
-                  (internal + switching) * PERIOD, internal * PERIOD, switching * PERIOD, leakage)
+                  *energies, leakage)
