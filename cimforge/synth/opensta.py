@@ -10,7 +10,7 @@ from cimforge.spec.errors import ToolError
 from cimforge.synth.fanout import buffer_cell
 from cimforge.synth.liberty import Library
 
-__all__ = ["DEFAULT_ACTIVITY", "Timing", "analyze"]
+__all__ = ["DEFAULT_ACTIVITY", "Timing", "analyze", "sta_version"]
 
 #: Toggles per cycle and share of ones that OpenSTA assumes of inputs unless told otherwise; here
 #: of every pin.
@@ -101,13 +101,24 @@ def analyze(verilog: str, top: str, library: Library, *, clocked: bool,
         (folder / "netlist.v").write_text(verilog, encoding="utf-8")
         (folder / "run.tcl").write_text(
             _script(library, top, clocked, activity), encoding="utf-8")
-        try:
-            done = subprocess.run(["sta", "-no_splash", "-exit", "run.tcl"], cwd=folder,
-                                  capture_output=True, text=True, check=False)
-        except OSError as error:
-            raise ToolError("sta is not installed, timing and power need it: Debian package "
-                            "opensta (make apt)") from error
-    return _read(done.stdout + done.stderr, top, library)
+        said = _sta(["-no_splash", "-exit", "run.tcl"], folder)
+    return _read(said, top, library)
+
+
+def _sta(arguments: list[str], folder: Path) -> str:
+    """Return all that OpenSTA says."""
+    try:
+        done = subprocess.run(["sta", *arguments], cwd=folder, capture_output=True, text=True,
+                              check=False)
+    except OSError as error:
+        raise ToolError("sta is not installed, timing and power need it: Debian package opensta "
+                        "(make apt)") from error
+    return done.stdout + done.stderr
+
+
+def sta_version() -> str:
+    """Return the version of the installed OpenSTA, or raise ToolError."""
+    return _sta(["-version"], Path()).strip()
 
 
 def _read(said: str, top: str, library: Library) -> Timing:

@@ -136,9 +136,10 @@ def _load(sim: Simulator, config: DcimConfig, words: np.ndarray, bank: int, rows
 
 def _write(sim: Simulator, words: np.ndarray | None, bank: int, row: int) -> None:
     """Drive the write port, or switch it off."""
-    on = words is not None and row < len(words)
-    sim.set("write__en", int(on))
-    if on:
+    if words is None or row >= len(words):
+        sim.set("write__en", 0)
+    else:
+        sim.set("write__en", 1)
         sim.set("write__bank", bank)
         sim.set("write__row", row)
         sim.set("write__data__0", words[row])

@@ -10,7 +10,7 @@ from cimforge.spec.errors import DataError, ToolError
 from cimforge.synth.liberty import Library
 from cimforge.synth.netlist import Netlist
 
-__all__ = ["BUILDS", "children", "modules", "synthesize"]
+__all__ = ["BUILDS", "children", "modules", "synthesize", "yosys_version"]
 
 #: Where netlists are kept, relative to the current folder.
 BUILDS = Path("build") / "synth"
@@ -53,7 +53,8 @@ def _script(top: str, opaque: list[str], library: Library) -> str:
     ])
 
 
-def _version() -> str:
+def yosys_version() -> str:
+    """Return the name and version of the installed yosys, or raise ToolError."""
     try:
         done = subprocess.run(["yosys", "-V"], capture_output=True, text=True, check=False)
     except OSError as error:
@@ -94,7 +95,7 @@ def synthesize(verilog: str, top: str, library: Library, *, flat: bool = False,
     text = verilog if flat else "\n".join(known[name] for name in (top, *opaque))
     script = _script(top, opaque, library)
     memories = (Path(__file__).parent / "memory_map.v").read_text(encoding="utf-8")
-    state = [script, text, memories, _version(), library.path.read_bytes().hex()]
+    state = [script, text, memories, yosys_version(), library.path.read_bytes().hex()]
     digest = hashlib.sha256("\0".join(state).encode()).hexdigest()[:12]
     folder = Path(root).resolve() / f"{top}{'-flat' if flat else ''}-{digest}"
 
@@ -103,7 +104,7 @@ def synthesize(verilog: str, top: str, library: Library, *, flat: bool = False,
             (folder / name).write_text(content, encoding="utf-8")
         _run(folder, top)
 
-    build_once(folder, {"top": top, "yosys": _version()}, compile)
+    build_once(folder, {"top": top, "yosys": yosys_version()}, compile)
     return Netlist.load(folder / "netlist.json", top, library)
 
 
