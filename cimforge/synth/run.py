@@ -14,13 +14,17 @@ from cimforge.synth.netlist_text import netlist_verilog
 from cimforge.synth.opensta import DEFAULT_ACTIVITY, Timing, analyze
 from cimforge.synth.yosys import BUILDS, synthesize
 
-__all__ = ["OSU018", "TOPS", "default_library", "map_design", "records_of", "sram_density"]
+__all__ = ["OSU018", "TILE", "TOPS", "block_module", "default_library", "map_design",
+           "records_of", "sram_density"]
 
 #: Debian's library, package qflow-tech-osu018: 180 nm, area in square micrometres.
 OSU018 = Path("/usr/share/qflow/tech/osu018/osu018_stdcells.lib")
 OSU018_NODE = 180
 #: What may be synthesized, by the name of the option ``--block``.
 TOPS = ("column", "sub_macro", "macro", "tile")
+
+#: Name of the tile's module.
+TILE = "cim_tile"
 
 Progress = Callable[[str], None]
 
@@ -59,27 +63,29 @@ def map_design(config: DcimConfig, library: Library, top: str = "tile", *, root:
     ToolError, DataError
         As :func:`cimforge.synth.yosys.synthesize`.
     """
-    emission = emit_block(config, top)
+    from cimforge_hw.emit import emit_tile
+
+    module_of_top = block_module(top)
+    emission = emit_tile(config, TILE)  # whatever the block, so that its netlists are shared
 
     def netlist(module: str):
         progress(module)
         return synthesize(emission.verilog, module, library, root=root)
 
-    return Design(emission.top, emission.sidecar["modules"], netlist)
+    return Design(module_of_top, emission.sidecar["modules"], netlist)
 
 
-def emit_block(config: DcimConfig, top: str):
-    """Return the Verilog of a block; names of modules do not depend on which block it is."""
-    from cimforge_hw.dcim.column import Column
-    from cimforge_hw.dcim.macro import Macro
-    from cimforge_hw.dcim.sub_macro import SubMacro
-    from cimforge_hw.dcim.tile import DcimTile
-    from cimforge_hw.emit import emit_component
+def block_module(top: str) -> str:
+    """Return the module of a block in a tile's Verilog.
 
-    kinds = dict(zip(TOPS, (Column, SubMacro, Macro, DcimTile), strict=True))
-    if top not in kinds:
+    Raises
+    ------
+    DataError
+        ``top`` is not one of `TOPS`.
+    """
+    if top not in TOPS:
         raise DataError(f"--block must be one of {', '.join(TOPS)}, not {top!r}")
-    return emit_component(kinds[top](config), f"cim_{top}")
+    return TILE if top == "tile" else f"{TILE}_{top}"
 
 
 def sram_density(node_nm: float) -> tuple[float, str]:
