@@ -8,6 +8,7 @@ import pytest
 from cimforge.spec.errors import DataError
 from cimforge.synth.functions import parse_function
 from cimforge.synth.liberty import read_library
+from cimforge.synth.run import unpacked
 
 LIBRARY = """
 /* a comment */
@@ -79,6 +80,16 @@ def test_packed_files_are_read(written):
     path = written()
     path.write_bytes(gzip.compress(path.read_bytes()))
     assert read_library(path).name == "small"
+    plain = unpacked(path, path.parent / "build")
+    assert plain.read_text() == LIBRARY
+    assert unpacked(plain) == plain
+
+
+def test_a_broken_package_is_one_error(written):
+    path = written()
+    path.write_bytes(gzip.compress(path.read_bytes())[:-20])
+    with pytest.raises(DataError, match="broken gzip"):
+        read_library(path)
 
 
 @pytest.mark.parametrize(("old", "new", "wanted"), [

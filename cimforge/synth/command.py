@@ -10,7 +10,14 @@ from cimforge.spec.files import check_writable, write_atomic
 from cimforge.synth.liberty import read_library
 from cimforge.synth.opensta import sta_version
 from cimforge.synth.real import energy_records, model_workloads
-from cimforge.synth.run import OSU018, OSU018_NODE, default_library, map_design, records_of
+from cimforge.synth.run import (
+    OSU018,
+    OSU018_NODE,
+    default_library,
+    map_design,
+    records_of,
+    unpacked,
+)
 from cimforge.synth.run import sram_density as density_of
 from cimforge.synth.yosys import yosys_version
 
@@ -46,7 +53,7 @@ def run_synth(config_name: str, out: Path, *, liberty: Path | None = None, node_
     versions = {"yosys": yosys_version(), "sta": sta_version()}
     path = default_library(liberty)
     node_nm = node_nm or (OSU018_NODE if path == OSU018 else 0)
-    library = read_library(path)
+    library = read_library(unpacked(path))
     with progress() as bars:
         with bars.task("map", None):
             design = map_design(config, library, top)

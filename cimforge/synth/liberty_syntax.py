@@ -4,7 +4,9 @@ PyPI's ``liberty-parser`` reads the same, but needs minutes for a library of 12 
 of one regular expression needs seconds, and a synthesis flow reads its library in every command.
 """
 
+import gzip
 import re
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +14,10 @@ from pathlib import Path
 from cimforge.spec.errors import DataError
 from cimforge.spec.files import read_bytes
 
-__all__ = ["Group", "parse_liberty"]
+__all__ = ["GZIP", "Group", "parse_liberty", "unpack"]
+
+#: What a packed file begins with.
+GZIP = b"\x1f\x8b"
 
 _TOKEN = re.compile(r"""
     (?P<skip>\s+|/\*.*?\*/|//[^\n]*|\\\s*\n)
@@ -133,6 +138,14 @@ class _Reader:
             open_groups[-1].attributes[name] = values_of
 
 
+def unpack(path: Path, data: bytes) -> bytes:
+    """Return what was packed with gzip; DataError if it is broken."""
+    try:
+        return gzip.decompress(data)
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"{path}: broken gzip: {error}") from error
+
+
 def parse_liberty(path: Path) -> Group:
     """Read a Liberty file, packed with gzip or not; return its ``library`` group.
 
@@ -141,13 +154,8 @@ def parse_liberty(path: Path) -> Group:
     DataError
         The file cannot be read, or is no Liberty.
     """
-    import gzip
-
     data = read_bytes(path)
-    try:
-        text = (gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data).decode("latin-1")
-    except (OSError, EOFError) as error:
-        raise DataError(f"{path}: broken gzip: {error}") from error
+    text = (unpack(path, data) if data[:2] == GZIP else data).decode("latin-1")
     group = _Reader(path, text).group()
     if group.kind != "library":
         raise DataError(f"{path}: not Liberty: wanted a library, found {group.kind[:40]!r}")

@@ -1,5 +1,6 @@
 """``cimforge synth``: from a configuration to records of area, timing and power."""
 
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,15 +8,16 @@ import yaml
 
 from cimforge.spec.config import DcimConfig
 from cimforge.spec.errors import DataError
-from cimforge.spec.files import shipped
+from cimforge.spec.files import read_bytes, shipped, write_atomic
 from cimforge.synth.compose import Block, Design
 from cimforge.synth.liberty import Library
+from cimforge.synth.liberty_syntax import GZIP, unpack
 from cimforge.synth.netlist_text import netlist_verilog
 from cimforge.synth.opensta import DEFAULT_ACTIVITY, Timing, analyze
 from cimforge.synth.yosys import BUILDS, synthesize
 
 __all__ = ["OSU018", "TILE", "TOPS", "block_module", "default_library", "map_design",
-           "records_of", "sram_density"]
+           "records_of", "sram_density", "unpacked"]
 
 #: Debian's library, package qflow-tech-osu018: 180 nm, area in square micrometres.
 OSU018 = Path("/usr/share/qflow/tech/osu018/osu018_stdcells.lib")
@@ -41,6 +43,23 @@ def default_library(path: Path | None) -> Path:
         raise DataError(f"{OSU018}: no such library; install Debian package qflow-tech-osu018 "
                         "(make apt) or name another with --liberty")
     return path or OSU018
+
+
+def unpacked(path: Path, root: Path = BUILDS) -> Path:
+    """Return a library that yosys can read: a packed one is unpacked once, into ``root``.
+
+    Raises
+    ------
+    DataError
+        It cannot be read or written, or is broken.
+    """
+    data = read_bytes(path)
+    if data[:2] != GZIP:
+        return path
+    plain = root / f"{path.stem}-{hashlib.sha256(data).hexdigest()[:12]}.lib"
+    if not plain.is_file():
+        write_atomic(plain, unpack(path, data))
+    return plain
 
 
 def map_design(config: DcimConfig, library: Library, top: str = "tile", *, root: Path = BUILDS,
