@@ -20,8 +20,8 @@ _STORAGE = """## Weight storage
 _POWER = """## Energy of the real workload
 
 Toggles counted in the netlist under pruned layers, times the library's tables; pJ per cycle of one
-block. "Uniform, ours": the same tables with 0.1 toggles per net and cycle; OpenSTA's figure for that
-is above, and higher, because its version 2.0.17 charges both edges for each toggle.
+block. "Uniform, ours": the same tables with 0.1 toggles per net and cycle; OpenSTA's figure for
+that is above, and higher, because its version 2.0.17 charges both edges for each toggle.
 
 | block | workload | sparsity | cycles | toggles per net and cycle | pJ | of it clock pins | \
 pJ per multiplication of the dense layer | uniform, ours |
@@ -68,5 +68,6 @@ def _power(records: list[dict]) -> str:
     rows = "".join(
         f"| {r['of']} | {r['workload']} | {r['sparsity']:.1%} | {r['cycles']} | "
         f"{r['activity']:.3f} | {r['energy_pj']:.2f} | {r['clock_pj']:.2f} | "
-        f"{r['energy_per_mac_pj']:.3f} | {r['default_energy_pj']:.2f} |\n" for r in records if "workload" in r)
+        f"{r['energy_per_mac_pj']:.3f} | {r['default_energy_pj']:.2f} |\n"
+        for r in records if "workload" in r)
     return _POWER + rows if rows else ""
