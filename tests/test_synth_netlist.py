@@ -110,6 +110,16 @@ def fanned(tmp_path, library, instances):
     return loaded(tmp_path, library, module, leaf=leaf)
 
 
+def test_registers_get_trees_and_gates_do_not(tmp_path, library):
+    module = toggler()
+    for source, net in (("q", 3), ("d", 4)):  # a register's, a gate's
+        module["cells"] |= {f"{source}{i}": cell("INV", A=net, Y=100 + 50 * net + i)
+                            for i in range(20)}
+    after = with_trees(loaded(tmp_path, library, module))
+    loads = Counter(c.pins[name][0] for c in after.cells for name in ("A", "D") if name in c.pins)
+    assert loads[3] <= FANOUT < loads[4]
+
+
 @pytest.mark.parametrize("instances", [7, 8, 65, 200])
 def test_trees_bound_every_load_and_lose_none(tmp_path, library, instances):
     before = fanned(tmp_path, library, instances)
