@@ -55,10 +55,10 @@ def run_synth(config_name: str, out: Path, *, liberty: Path | None = None, node_
     node_nm = node_nm or (OSU018_NODE if path == OSU018 else 0)
     library = read_library(unpacked(path))
     with progress() as bars:
-        with bars.task("map", None):
-            design = map_design(config, library, top)
-        with bars.task("time", None):
-            records = records_of(design, library, node_nm)
+        with bars.task("map", None) as bar:
+            design = map_design(config, library, top, progress=lambda _: bar.advance())
+        with bars.task("time", len(design.netlists)) as bar:
+            records = records_of(design, library, node_nm, lambda _: bar.advance())
         if model:
             column = next(name for name in design.netlists if name.endswith("_column"))
             with bars.task("toggle", None):
