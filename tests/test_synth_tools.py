@@ -10,6 +10,7 @@ import pytest
 from cimforge.spec.errors import DataError, ToolError
 from cimforge.spec.yaml_config import load_config
 from cimforge.synth import yosys
+from cimforge.synth.fanout import with_trees
 from cimforge.synth.liberty import read_library
 from cimforge.synth.netlist_text import netlist_verilog
 from cimforge.synth.opensta import analyze
@@ -39,12 +40,15 @@ def macro(library, root):
     return map_design(SMALL, library, "macro", root=root)
 
 
-def test_areas_compose_to_that_of_a_flat_macro(macro, library, root):
+def test_blocks_compose_to_a_flat_macro(macro, library, root):
     flat = yosys.synthesize(emit_tile(SMALL, TILE).verilog, "cim_tile_macro", library, flat=True,
                             root=root)
-    composed = macro.blocks()["cim_tile_macro"]
+    composed, whole = macro.blocks()["cim_tile_macro"], with_trees(flat)
     assert composed.flops == pytest.approx(flat.flops, rel=0.02)  # constants reach a few of them
-    assert composed.area == pytest.approx(flat.area, rel=0.05)
+    assert composed.area == pytest.approx(whole.area, rel=0.05)
+    delays = [analyze(text, "cim_tile_macro", library, clocked=True).delay for text in
+              (macro.timing_verilog("cim_tile_macro"), netlist_verilog(whole))]
+    assert delays[0] == pytest.approx(delays[1], rel=0.1)
 
 
 def test_storage_is_what_the_configuration_says(macro):
