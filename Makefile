@@ -14,7 +14,7 @@ PYTEST    := $(VENV)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: demo test lint verilog sim bench accuracy adc paper-monarch apt clean help
+.PHONY: demo test lint verilog sim bench accuracy adc paper-monarch synth apt clean help
 
 demo: ## prune, compile, generate, simulate and report on the embedded model
 	$(BOOTSTRAP) demo
@@ -55,6 +55,10 @@ adc: ## scores against ADC resolution; a quarter of an hour, and goes on if inte
 paper-monarch: ## Monarch factors on analog arrays, ours beside the paper's; a minute
 	$(BOOTSTRAP) paper-monarch
 	$(VENV)/python -m cimforge paper-monarch
+
+synth: ## area, worst path and power of CONFIG's blocks, by yosys and OpenSTA (make apt)
+	$(BOOTSTRAP) synth
+	$(VENV)/python -m cimforge synth $(CONFIG) --model all-MiniLM-L6-v2
 
 apt: ## Debian's synthesis and second-opinion tools (root; optional)
 	@sh scripts/apt.sh

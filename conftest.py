@@ -1,11 +1,14 @@
 """Tests marked ``debian("tool", ...)`` run only where Debian's tools are installed.
 
+A package of data has no command; the path of a file in it stands for one.
+
 Elsewhere they are deselected and listed by name at the end, so that a green run still says what it
 did not run. With ``CIMFORGE_REQUIRE_DEBIAN=1`` they fail instead.
 """
 
 import os
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -23,7 +26,12 @@ def missing_tools(item):
         if not marker.args:
             raise pytest.UsageError(f"{item.nodeid}: debian() wants tool names, got none")
         wanted.update(dict.fromkeys(marker.args))
-    return [tool for tool in wanted if shutil.which(tool) is None]
+    return [tool for tool in wanted if not is_there(tool)]
+
+
+def is_there(tool):
+    """Whether a command is on PATH, or a package's file is where its absolute path says."""
+    return Path(tool).is_file() if Path(tool).is_absolute() else shutil.which(tool) is not None
 
 
 def pytest_collection_modifyitems(config, items):

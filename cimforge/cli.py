@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from cimforge import cli_analog, cli_estimate, cli_models
+from cimforge import cli_analog, cli_estimate, cli_models, cli_silicon
 from cimforge.interrupts import INTERRUPTED
 from cimforge.spec.errors import CimforgeError
 
@@ -233,6 +233,7 @@ def text_lines(path: Path) -> list[str]:
 cli_models.register(app)
 cli_analog.register(app)
 cli_estimate.register(app)
+cli_silicon.register(app)
 
 
 def main() -> int:

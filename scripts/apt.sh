@@ -3,12 +3,16 @@
 # Idempotent: does nothing when all are there. Needs root only when something is missing.
 set -eu
 
-# command:package
-WANTED="yosys:yosys iverilog:iverilog"
+# command:package, or for a package of data the path of a file in it:package
+WANTED="yosys:yosys iverilog:iverilog sta:opensta
+/usr/share/qflow/tech/osu018/osu018_stdcells.lib:qflow-tech-osu018"
 
 missing=""
 for entry in $WANTED; do
-    command -v "${entry%%:*}" >/dev/null 2>&1 || missing="$missing ${entry#*:}"
+    case "$entry" in
+        /*) test -e "${entry%%:*}" ;;
+        *) command -v "${entry%%:*}" >/dev/null 2>&1 ;;
+    esac || missing="$missing ${entry#*:}"
 done
 
 if [ -z "$missing" ]; then

