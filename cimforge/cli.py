@@ -80,28 +80,22 @@ def compile(model: Annotated[str, typer.Argument(help="Checkpoint folder, hub id
             out: _Out = Path("runs/program")) -> None:
     """Prune by a plan, quantize, and compile a model's linear layers into a program."""
     import cimforge as cf
-    from cimforge.early import check_fit
+    from cimforge.prepare import plan_of, quantized_by_plan
     from cimforge.pruning import uncounted_note
     from cimforge.report.progress import progress
     from cimforge.spec.files import check_writable
     from cimforge_sw.sentences import calibration_sentences
 
     tile = cf.load_config(config)
-    chosen = cf.Plan.load(plan) if plan.endswith((".yaml", ".yml")) else cf.Plan.uniform(plan)
+    chosen = plan_of(plan)
     texts = calibration_sentences() if calib is None else text_lines(calib)
     check_writable(out)
     with progress() as bars:
-        with bars.task("load model", 1):
-            loaded = cf.load_model(model)
-            check_fit(loaded, chosen, tile, tokens)
-        with bars.task("calibrate", None) as bar:
-            stats = cf.calibrate(loaded, texts, progress=bar.of)
-        with bars.task("prune, quantize", 1):
-            pruned = cf.prune(loaded, chosen, stats)
-            layers = cf.quantize(pruned, stats, tile.weight_bits, tile.act_bits)
+        _, layers = quantized_by_plan(bars, model, chosen, tile, texts, tokens)
         with bars.task("compile", None) as bar:
             program = cf.compile(layers, tile, tokens, progress=bar.of)
     cf.save_program(program, out)
+    pruned = layers.pruned
     typer.echo(f"{out}: {len(program.layers)} layers, {pruned.sparsity:.1%} pruned")
     if note := uncounted_note(pruned.uncounted, pruned.sparsity_of_all):
         typer.echo(note, err=True)

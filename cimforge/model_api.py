@@ -127,8 +127,9 @@ def simulate_model(quantized: "QuantizedModel", config: DcimConfig, run: "Callab
     recording = Recording(quantized)
     integer = run(recording.model())
     rows = {name: recording.inputs(name) for name in quantized.layers}
+    rtl = {} if backend == "golden" else _rtl(config)
     about = {"config": config.digest, "backend": backend, "tokens": tokens, "stalls": stalls,
-             "seed": seed, "rtl": _digest(config, backend),
+             "seed": seed, "rtl": hashlib.sha256("".join(rtl.values()).encode()).hexdigest(),
              "record": [each.name for each in fields(LayerRun)]}
     store = None if folder is None else ResultStore(Path(folder), about)
     found: dict[str, tuple[LayerRun, np.ndarray]] = {}
@@ -149,20 +150,16 @@ def simulate_model(quantized: "QuantizedModel", config: DcimConfig, run: "Callab
             record, y = found[layer.name]
             store.save(layer.name, layer.weight, layer.x, asdict(record), y)
 
-    _execute(list(left.values()), config, backend, stalls, seed, workers, done, finish)
+    _execute(list(left.values()), config, rtl, backend, stalls, seed, workers, done, finish)
     products = {name: found[name][1] for name in rows}
     return ModelSimulation(backend=backend, layers=[found[name][0] for name in rows],
                            integer=integer, hardware=run(recording.replayed(products)))
 
 
-def _digest(config: DcimConfig, backend: str) -> str:
-    """Return a digest of the RTL that runs; empty where none does."""
-    if backend == "golden":
-        return ""
+def _rtl(config: DcimConfig) -> dict[str, str]:
     from cimforge_hw.cache import simulation_rtl
 
-    (text,) = simulation_rtl(config).values()
-    return hashlib.sha256(text.encode()).hexdigest()
+    return simulation_rtl(config)
 
 
 def _compare(name: str, y: np.ndarray, exact: np.ndarray) -> None:
@@ -214,9 +211,9 @@ class _Layer:
                         cycles_counted=self.counted or None), self.y.astype(np.int32)
 
 
-def _execute(layers: list[_Layer], config: DcimConfig, backend: str, stalls: float, seed: int,
-             workers: int | None, done: Callable[[str], None], finish: Callable[[_Layer], None]
-             ) -> None:
+def _execute(layers: list[_Layer], config: DcimConfig, rtl: dict[str, str], backend: str,
+             stalls: float, seed: int, workers: int | None, done: Callable[[str], None],
+             finish: Callable[[_Layer], None]) -> None:
     """Run every program of every layer; ``finish`` is called with each layer that is complete."""
     if not layers:
         return  # all of them were kept: nothing to build for
@@ -236,11 +233,9 @@ def _execute(layers: list[_Layer], config: DcimConfig, backend: str, stalls: flo
         for layer, first, program, vectors in work:
             take(layer, first, program, vectors, vectors.results, None)
         return
-    from cimforge_hw.cache import simulation_rtl
     from cimforge_verif.batch.layers import run_layers
     from cimforge_verif.sim.layers import simulate_layers
 
-    rtl = simulation_rtl(config)
     if backend == "cocotb":
         for layer, first, program, vectors in work:
             (result,) = simulate_layers(config, rtl, [vectors], stalls=stalls, seed=seed)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 import cimforge as cf
-from cimforge.early import check_fit
+from cimforge.prepare import plan_of, quantized_by_plan
 from cimforge.report.progress import progress
 from cimforge.report.records import write_records
 from cimforge.spec.errors import DataError
@@ -50,18 +50,11 @@ def run_model(source: str, plan: str, config_name: str, calibration: Sequence[st
         The tile differs from the integer model; names layer and position.
     """
     config = cf.load_config(config_name)
-    chosen = cf.Plan.load(plan) if plan.endswith((".yaml", ".yml")) else cf.Plan.uniform(plan)
+    chosen = plan_of(plan)
     if out is not None:
         check_writable(out)
     with progress() as bars:
-        with bars.task("load model", 1):
-            model = cf.load_model(source)
-            check_fit(model, chosen, config, tokens)
-        with bars.task("calibrate", None) as bar:
-            stats = cf.calibrate(model, calibration, progress=bar.of)
-        with bars.task("prune, quantize", 1):
-            quantized = cf.quantize(cf.prune(model, chosen, stats), stats, config.weight_bits,
-                                    config.act_bits)
+        model, quantized = quantized_by_plan(bars, source, chosen, config, calibration, tokens)
         metric, score = _score(model, texts)
         with bars.task(f"every layer ({backend})", None) as bar:
             made = cf.simulate_model(

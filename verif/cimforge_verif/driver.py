@@ -295,15 +295,15 @@ class TileDriver:
             Still waiting, and no beat was taken during as many as ``polls`` looks.
         """
         await self.act("CLEAR")
-        taken = None
-        while taken != (taken := await self.beats()):  # a long tail of a program goes in meanwhile
+        taken = await self.beats()
+        while True:
             try:
                 await self._until_not("CLEARING", polls)
                 break
-            except ToolError as error:
-                late = error
-        else:
-            raise late
+            except ToolError:
+                before, taken = taken, await self.beats()
+                if taken == before:  # otherwise the long tail of a program goes in meanwhile
+                    raise
         await self.write("INTERRUPT_STATUS", self.map["INTERRUPT_STATUS"].mask)
 
     async def soft_reset(self, polls: int = 1000) -> None:
