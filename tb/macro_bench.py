@@ -5,7 +5,6 @@ import numpy as np
 from cocotb.triggers import FallingEdge
 
 from cimforge.spec.layout import pack_selects
-from cimforge.spec.timing import MACRO_LATENCY
 from cimforge_verif.golden import macro
 from cimforge_verif.random_tile import RandomTile, random_signed, random_tile
 from tb.bfm import (
@@ -199,7 +198,7 @@ async def throughput(dut):
     bench.driver.send(vectors)
     await bench.bench.run(lambda: bench.driver.done and not bench.scoreboard._expected, 2000)
     slices = CONFIG.slices * sum(vector["steps"] for vector in vectors)
-    assert bench.bench.cycle - begin == 1 + slices + MACRO_LATENCY
+    assert bench.bench.cycle - begin == 1 + slices + CONFIG.macro_latency
     await bench.finish()
 
 

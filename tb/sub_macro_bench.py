@@ -19,7 +19,7 @@ async def extremes(dut):
 
 @cocotb.test()
 async def back_to_back(dut):
-    """A vector every ``slices`` cycles, each sum read in the cycle after the last slice."""
+    """A vector every ``slices`` cycles, each sum read as soon as it is there."""
     await array.back_to_back(dut, array.CONFIG.units)
 
 

@@ -9,7 +9,7 @@ from cimforge_verif.sim.stalls import stall_pattern
 
 __all__ = [
     "BASE", "PAIR", "SMALLEST", "WIDEST", "clock_domain", "drive", "fields", "ids", "mode_word",
-    "peek", "random_signed_lanes", "signed_range", "simulate", "stall_pattern", "words",
+    "peek", "random_signed_lanes", "settle", "signed_range", "simulate", "stall_pattern", "words",
 ]
 
 BASE = DcimConfig(sub_macros=2, rows=2, cols=2, max_m=4, act_port_bits=32, act_depth=8,
@@ -49,6 +49,13 @@ def simulate(dut, *benches, reset=None):
     for bench in benches:
         simulator.add_testbench(bench)
     simulator.run()
+
+
+async def settle(ctx, dut):
+    """Let what the first adder stage of a column or sub-macro has reach its sums."""
+    if dut.config.adder_stages == 2:
+        ctx.set(dut.advance, 1)
+        await ctx.tick()
 
 
 def clock_domain():

@@ -2,8 +2,20 @@
 
 import numpy as np
 import pytest
-from hw_support import BASE, PAIR, SMALLEST, drive, ids, peek, random_signed_lanes, simulate, words
+from hw_support import (
+    BASE,
+    PAIR,
+    SMALLEST,
+    drive,
+    ids,
+    peek,
+    random_signed_lanes,
+    settle,
+    simulate,
+    words,
+)
 
+from cimforge_hw.dcim.carry_save_column import CarrySaveColumn
 from cimforge_hw.dcim.column import Column
 from cimforge_verif import golden
 from cimforge_verif.compare import assert_equal
@@ -15,7 +27,10 @@ CONFIGS = [
     BASE.replace(weight_bits=4), BASE.replace(act_bits=4, act_slice=4),
     BASE.replace(act_bits=4, act_slice=2), BASE.replace(rows=4, weight_banks=1),
     BASE.replace(rows=1), BASE.replace(max_m=1, act_slice=2), BASE.replace(max_m=16),
+    BASE.replace(adder_stages=1), BASE.replace(adder_stages=1, act_slice=2),
+    BASE.replace(adder_stages=1, act_slice=1, index_share=2),
 ]
+KINDS = [Column, CarrySaveColumn]
 
 
 class Bench:
@@ -39,6 +54,8 @@ class Bench:
     def slice(self, lines, i, bank=0, active=None):
         """Put slice i of a vector on the lines."""
         cfg, dut = self.config, self.dut
+        if cfg.adder_stages == 2:
+            self.ctx.set(dut.advance, 1)
         active = (1 << cfg.index_share) - 1 if active is None else active
         drive(self.ctx, dut.line, words(lines >> i * cfg.act_slice, cfg.act_slice))
         drive(self.ctx, [dut.enable, dut.first, dut.last, dut.bank, dut.active],
@@ -49,7 +66,12 @@ class Bench:
         for i in range(self.config.slices):
             self.slice(lines, i, bank, active)
             await self.ctx.tick()
+        return await self.sums()
+
+    async def sums(self):
+        """Return the sums of the slices so far; nothing more is enabled."""
         self.ctx.set(self.dut.enable, 0)
+        await settle(self.ctx, self.dut)
         return peek(self.ctx, self.dut.sum)
 
 
@@ -63,8 +85,8 @@ def operands(config, rng):
     return weight, index, lines
 
 
-def run(config, bench):
-    dut = Column(config)
+def run(config, bench, kind=Column):
+    dut = kind(config)
 
     async def testbench(ctx):
         await bench(Bench(ctx, dut), np.random.default_rng(1))
@@ -72,8 +94,9 @@ def run(config, bench):
     simulate(dut, testbench)
 
 
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("config", CONFIGS, ids=ids)
-def test_matches_golden(config):
+def test_matches_golden(config, kind):
     async def bench(b, rng):
         acts = list(random_signed_lanes(rng, (config.rows, config.lines), config.act_bits, 6))
         shape = (config.rows, config.index_share)
@@ -84,11 +107,12 @@ def test_matches_golden(config):
                 assert_equal("sum", await b.vector(lines, bank),
                              golden.column(config, weight, index, lines), ("column",))
 
-    run(config, bench)
+    run(config, bench, kind)
 
 
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("config", CONFIGS, ids=ids)
-def test_every_index_picks_its_line(config):
+def test_every_index_picks_its_line(config, kind):
     async def bench(b, rng):
         weight, _, _ = operands(config, rng)
         lines = rng.integers(-8, 8, (config.rows, config.lines))
@@ -98,7 +122,7 @@ def test_every_index_picks_its_line(config):
             assert_equal("sum", await b.vector(lines),
                          golden.column(config, weight, index, lines))
 
-    run(config, bench)
+    run(config, bench, kind)
 
 
 @pytest.mark.parametrize("config", [BASE, BASE.replace(act_slice=2)], ids=ids)
@@ -187,3 +211,25 @@ def test_a_write_needs_one_cycle_and_one_row():
                          golden.column(config, weight, index, lines))
 
     run(config, bench)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_second_stage_waits_for_advance(kind):
+    config = BASE.replace(act_slice=4)
+
+    async def bench(b, rng):
+        weight, index, lines = operands(config, rng)
+        await b.load(0, weight, index)
+        before = await b.vector(np.zeros_like(lines))
+        for i in range(config.slices):
+            b.slice(lines, i)
+            await b.ctx.tick()
+            b.slice(~lines, 0)  # on the lines, and not taken
+            drive(b.ctx, [b.dut.enable, b.dut.advance], [0, 0])
+            for _ in range(2):
+                held = peek(b.ctx, b.dut.sum)
+                await b.ctx.tick()
+                assert_equal("sum", peek(b.ctx, b.dut.sum), before if i == 0 else held)
+        assert_equal("sum", await b.sums(), golden.column(config, weight, index, lines))
+
+    run(config, bench, kind)

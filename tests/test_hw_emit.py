@@ -14,7 +14,6 @@ from hw_support import BASE, PAIR, SMALLEST, ids
 from cimforge.spec.commands import ErrorCode, SetRequantize, encode
 from cimforge.spec.errors import ConfigError, DataError
 from cimforge.spec.layout import pack_acts, pack_selects, pack_weights
-from cimforge.spec.timing import MACRO_LATENCY
 from cimforge.spec.yaml_config import load_config
 from cimforge_hw.common.requantizer import Requantizer
 from cimforge_hw.emit import emit_component, emit_tile, write_if_changed
@@ -104,7 +103,7 @@ def test_the_sidecar_tells_the_configuration():
     sidecar = emission(CONFIGS[0]).sidecar
     assert sidecar["parameters"] == CONFIGS[0].to_dict()
     assert sidecar["config_digest"] == CONFIGS[0].digest
-    assert (sidecar["top"], sidecar["macro_latency"]) == ("dcim_tile", MACRO_LATENCY)
+    assert (sidecar["top"], sidecar["macro_latency"]) == ("dcim_tile", CONFIGS[0].macro_latency)
     signed = emit_component(Requantizer(BASE), "unit").sidecar["ports"]
     assert signed["acc"] == {"direction": "input", "width": 32, "signed": True}
     assert "clk" not in signed

@@ -5,7 +5,6 @@ import pytest
 from hw_macro_bench import MacroBench, random_vectors, tile_for
 from hw_support import BASE, PAIR, SMALLEST, WIDEST, ids, peek, simulate, stall_pattern
 
-from cimforge.spec.timing import MACRO_LATENCY
 from cimforge_hw.dcim.macro import Macro
 
 CONFIGS = [
@@ -70,7 +69,7 @@ def test_latency_and_throughput(config, steps):
         b.check(vectors)
         assert b.taken == [start + busy * (i + 1) - 1 for i in range(4)]
         assert b.computing == list(range(start, start + 4 * busy))
-        assert [s.cycle for s in b.sums] == [start + config.slices * (i + 1) - 1 + MACRO_LATENCY
+        assert [s.cycle for s in b.sums] == [start + config.slices * (i + 1) - 1 + config.macro_latency
                                              for i in range(4 * steps)]
 
     run(config, bench)
@@ -166,7 +165,7 @@ def test_idle_until_a_vector_comes_and_after_its_sums_are_taken():
         await b.load(0, tile_for(BASE, rng))
         assert peek(b.ctx, b.dut.idle)
         await b.tick(random_vectors(BASE, rng, 1)[0])
-        for _ in range(MACRO_LATENCY + 3):
+        for _ in range(BASE.macro_latency + 3):
             b.present(None)
             assert not peek(b.ctx, b.dut.idle)
             await b.tick(ready=0)

@@ -2,14 +2,26 @@
 
 import numpy as np
 import pytest
-from hw_support import BASE, PAIR, SMALLEST, drive, ids, peek, random_signed_lanes, simulate, words
+from hw_support import (
+    BASE,
+    PAIR,
+    SMALLEST,
+    drive,
+    ids,
+    peek,
+    random_signed_lanes,
+    settle,
+    simulate,
+    words,
+)
 
 from cimforge_hw.dcim.sub_macro import SubMacro
 from cimforge_verif import golden
 from cimforge_verif.compare import assert_equal
 
 CONFIGS = [SMALLEST, BASE, PAIR, BASE.replace(cols=4, index_share=2, act_slice=4),
-           BASE.replace(cols=4, index_share=4), BASE.replace(cols=3, rows=4, weight_bits=4)]
+           BASE.replace(cols=4, index_share=4), BASE.replace(cols=3, rows=4, weight_bits=4),
+           BASE.replace(adder_stages=1)]
 
 
 async def load(ctx, dut, bank, weight, index):
@@ -30,10 +42,13 @@ async def vector(ctx, dut, lines, bank, active):
     config = dut.config
     for i in range(config.slices):
         drive(ctx, dut.line, words(lines >> i * config.act_slice, config.act_slice))
+        if config.adder_stages == 2:
+            ctx.set(dut.advance, 1)
         drive(ctx, [dut.enable, dut.first, dut.last, dut.bank, dut.active],
               [1, i == 0, i == config.slices - 1, bank, words(active, 1)])
         await ctx.tick()
     ctx.set(dut.enable, 0)
+    await settle(ctx, dut)
     return peek(ctx, dut.sum)
 
 

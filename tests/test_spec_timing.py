@@ -7,7 +7,7 @@ import pytest
 
 from cimforge.spec.commands import Compute, End, LoadActs, LoadWeights, SetRequantize
 from cimforge.spec.mode import Mode
-from cimforge.spec.timing import MACRO_LATENCY, compute_interval, cycles, timeline
+from cimforge.spec.timing import compute_interval, cycles, timeline
 from cimforge.spec.yaml_config import load_config
 from cimforge_verif.stimulus import random_layer
 
@@ -29,7 +29,7 @@ def test_one_compute_by_hand():
     # LoadActs: accepted 0, dispatched 1, beats 2..9. LoadWeights: dispatched 2, popped 3, beats
     # 4..7; Compute: dispatched 3, popped 8, vectors 9..12 (the last window is there from 10 on).
     # Last slice 13, sums 12 + 1 + 3, results one cycle later; End dispatches after that.
-    assert run(TINY, *LOAD, COMPUTE) == 12 + 1 + MACRO_LATENCY + 1 + 1 + 1
+    assert run(TINY, *LOAD, COMPUTE) == 12 + 1 + TINY.macro_latency + 1 + 1 + 1
 
 
 @pytest.mark.parametrize(("config", "changes", "interval"), [

@@ -52,6 +52,8 @@ class DcimConfig:
         Adjacent columns that share index bits (1, 2 or 4); ``line`` only.
     weight_banks : int
         1, or 2 to load weights while computing.
+    adder_stages : int
+        Cycles of a column's sum: 1, or 2 with a register between the tree and the last addition.
     acc_bits : int
         Width of an accumulator.
     max_k : int
@@ -84,6 +86,7 @@ class DcimConfig:
     select: str = "line"
     index_share: int = 1
     weight_banks: int = 2
+    adder_stages: int = 2
     acc_bits: int = 32
     max_k: int = 65536
     load_rows: int = 0
@@ -126,6 +129,7 @@ class DcimConfig:
         self._choice("act_bits", (4, 8))
         self._choice("act_slice", tuple(s for s in (1, 2, 4, 8) if s <= self.act_bits))
         self._choice("weight_banks", (1, 2))
+        self._choice("adder_stages", (1, 2))
 
     def _check_select(self):
         self._choice("max_m", (1, 2, 4, 8, 16))
@@ -231,6 +235,11 @@ class DcimConfig:
         return self.weight_bits + self.act_bits + _log2(self.rows)
 
     @property
+    def term_bits(self) -> int:
+        """Width of a column's sum of one slice, by the same bound."""
+        return self.weight_bits + self.act_slice + _log2(self.rows)
+
+    @property
     def macro_bits(self) -> int:
         """Width of a merged sum: adding P column sums needs log2 P further bits."""
         return self.column_bits + _log2(self.sub_macros)
@@ -244,6 +253,11 @@ class DcimConfig:
     def units(self) -> int:
         """Column units per sub-macro, ``C / index_share``."""
         return self.cols // self.index_share
+
+    @property
+    def macro_latency(self) -> int:
+        """Cycles from the last slice entering the macro to its merged sums: lines, sums, merge."""
+        return 2 + self.adder_stages
 
     # -- derived: streams ---------------------------------------------------------------------
 

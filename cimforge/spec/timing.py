@@ -21,10 +21,7 @@ from cimforge.spec.commands import (
 from cimforge.spec.config import DcimConfig
 from cimforge.spec.mode import Mode
 
-__all__ = ["MACRO_LATENCY", "Schedule", "Timeline", "compute_interval", "cycles", "timeline"]
-
-#: Cycles from the last slice entering the macro to its merged sums: lines, column, merge.
-MACRO_LATENCY = 3
+__all__ = ["Schedule", "Timeline", "compute_interval", "cycles", "timeline"]
 
 
 def compute_interval(config: DcimConfig, command: Compute) -> int:
@@ -115,7 +112,7 @@ class Schedule:
         if command.last:
             out = self.config.out_beats(Mode(command.n, command.m, command.group))
             self.out_free = last + busy + out
-        self.drained = max(self.drained, last + busy + MACRO_LATENCY + out)
+        self.drained = max(self.drained, last + busy + self.config.macro_latency + out)
         self.time.compute += busy * command.count
         self.time.spans.append(("compute", first + 1, last + busy))
 

@@ -1,8 +1,7 @@
-"""Buffer trees on nets that abc leaves bare: activation lines, selects, enables, write data.
+"""Buffer trees on every net of high fan-out: activation lines, selects, enables, write data.
 
-Abc buffers what gates drive. Inputs and registers it takes for as strong as need be, and it cannot
-see into instances: the bank select of a column's 352 bits, or a line that goes to 32 columns, would
-be one bare wire, and timing would mean nothing.
+Mapping leaves them bare: the bank select of a column's 352 bits, or a line that goes to 32 columns,
+would be one wire, and timing would mean nothing.
 """
 
 from dataclasses import replace
@@ -13,8 +12,8 @@ from cimforge.synth.netlist import Instance, Netlist
 
 __all__ = ["FANOUT", "buffer_cell", "with_trees"]
 
-#: Loads per driver: near the optimum of a chain of buffers that each drive several.
-FANOUT = 8
+#: Loads per driver. Eight would take 1 % more area and 1 % less time, as measured on a macro
+FANOUT = 12
 
 
 def buffer_cell(library: Library) -> tuple[Cell, str, str]:
@@ -45,7 +44,7 @@ def buffer_cell(library: Library) -> tuple[Cell, str, str]:
 
 
 def with_trees(netlist: Netlist) -> Netlist:
-    """Return a netlist where only gates drive more than `FANOUT` loads, and no instances then.
+    """Return a netlist where nothing drives more than `FANOUT` loads.
 
     The clock is left alone: its tree comes with the layout.
     """
@@ -54,23 +53,18 @@ def with_trees(netlist: Netlist) -> Netlist:
     copies = {id(i): replace(i, pins={name: list(bits) for name, bits in i.pins.items()})
               for i in (*netlist.cells, *netlist.others)}
     sinks: dict[int, list[tuple[list, int]]] = {}
-    by_gate = {bit for bit, driver in netlist.drivers().items()
-               if netlist.library.cells[driver.kind].flop is None}
-    bare: set[int] = set()
     for original in (*netlist.cells, *netlist.others):
         for name, bits in copies[id(original)].pins.items():
             if _is_load(netlist, original, name):
                 for i, bit in enumerate(bits):
                     if isinstance(bit, int) and bit not in clock:
                         sinks.setdefault(bit, []).append((bits, i))
-                        if original.kind not in netlist.library.cells or bit not in by_gate:
-                            bare.add(bit)
     fresh = 1 + max((bit for bits, _ in (place for places in sinks.values() for place in places)
                      for bit in bits if isinstance(bit, int)), default=0)
     fresh = max(fresh, 1 + max((b for bits in (*netlist.inputs.values(), *netlist.outputs.values())
                                 for b in bits if isinstance(b, int)), default=0))
     buffers: list[Instance] = []
-    for bit in sorted(bare):
+    for bit in sorted(sinks):
         places = sinks[bit]
         while len(places) > FANOUT:
             above = []

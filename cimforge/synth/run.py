@@ -85,11 +85,13 @@ def map_design(config: DcimConfig, library: Library, top: str = "tile", *, root:
     from cimforge_hw.emit import emit_tile
 
     module_of_top = block_module(top)
-    emission = emit_tile(config, TILE)  # whatever the block, so that its netlists are shared
+    # The tile whatever the block, so that its netlists are shared.
+    emission = emit_tile(config, TILE, synthesis=True)
 
     def netlist(module: str):
         progress(module)
-        return synthesize(emission.verilog, module, library, root=root)
+        return synthesize(emission.verilog, module, library, adder=f"{TILE}_full_adder",
+                          root=root)
 
     return Design(module_of_top, emission.sidecar["modules"], netlist)
 

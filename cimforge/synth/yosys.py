@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 from cimforge.spec.errors import DataError, ToolError
+from cimforge.synth.adders import with_adders
 from cimforge.synth.liberty import Library
 from cimforge.synth.netlist import Netlist
 
@@ -15,9 +16,9 @@ __all__ = ["BUILDS", "children", "modules", "synthesize", "yosys_version"]
 #: Where netlists are kept, relative to the current folder.
 BUILDS = Path("build") / "synth"
 
-# Yosys's own script for abc does not finish on multiplier arrays; this one maps by area and
-# depth, then buffers what has a high fan-out inside the module.
-_ABC = "+strash;dc2;&get,-n;&nf;&put;buffer,-c;topo;stime,-p"
+# Yosys's own script for abc does not finish on multiplier arrays; this one maps by area and depth.
+# It does not buffer, as abc would take the buffers of the clock: :mod:`cimforge.synth.fanout` does.
+_ABC = "+strash;&get,-n;&dch,-f;&nf;&put;topo;stime,-p"
 _MODULE = re.compile(r"^module (\w+)\(.*?^endmodule", re.MULTILINE | re.DOTALL)
 _INSTANCE = re.compile(r"^  (\w+) \w+ \($", re.MULTILINE)
 
@@ -39,6 +40,7 @@ def children(text: str, known: dict[str, str]) -> dict[str, int]:
 def _script(top: str, opaque: list[str], library: Library) -> str:
     quoted = f'"{library.path.resolve()}"'
     return "\n".join([
+        f"read_liberty -lib -ignore_miss_func {quoted}",
         "read_verilog design.v",
         *(f"blackbox {name}" for name in opaque),
         f"hierarchy -top {top}",
@@ -64,7 +66,7 @@ def yosys_version() -> str:
 
 
 def synthesize(verilog: str, top: str, library: Library, *, flat: bool = False,
-               root: Path = BUILDS) -> Netlist:
+               adder: str = "", root: Path = BUILDS) -> Netlist:
     """Map one module of an emitted design, or return what was mapped before.
 
     Parameters
@@ -76,6 +78,8 @@ def synthesize(verilog: str, top: str, library: Library, *, flat: bool = False,
     library : Library
     flat : bool
         Its children, too, as one module; else they stay instances.
+    adder : str
+        The module that is a full adder, if there is one: the library's takes its place.
     root : Path
         Folder of the netlists; each has the digest of all that shapes it.
 
@@ -88,11 +92,12 @@ def synthesize(verilog: str, top: str, library: Library, *, flat: bool = False,
     """
     from cimforge_verif.sim.build import build_once
 
-    known = modules(verilog)
+    known = with_adders(modules(verilog), adder, library)
     if top not in known:
         raise DataError(f"the design has no module {top!r}, but {', '.join(known)}")
-    opaque = [] if flat else list(children(known[top], known))
-    text = verilog if flat else "\n".join(known[name] for name in (top, *opaque))
+    below = list(known) if flat else list(children(known[top], known))
+    opaque = [] if flat else [name for name in below if name != adder]
+    text = "\n".join(known[name] for name in dict.fromkeys((top, *below)))
     script = _script(top, opaque, library)
     memories = (Path(__file__).parent / "memory_map.v").read_text(encoding="utf-8")
     state = [script, text, memories, yosys_version(), library.path.read_bytes().hex()]

@@ -6,9 +6,11 @@ mean equal hardware and caches can go by its digest.
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
+from types import MappingProxyType
 
 from amaranth._toolchain.yosys import find_yosys  # what amaranth.back.verilog uses itself
 from amaranth.back import rtlil
@@ -22,6 +24,8 @@ from cimforge.spec.files import write_atomic
 from cimforge.spec.register_text import HEADER_NAME, c_header
 from cimforge.spec.registers import kind_of
 from cimforge_hw.analog.tile import AnalogTile
+from cimforge_hw.dcim.carry_save_column import CarrySaveColumn
+from cimforge_hw.dcim.column import Column
 from cimforge_hw.dcim.tile import DcimTile
 from cimforge_hw.sidecar import component_ports, describe
 from cimforge_hw.soc.wrapper import Soc
@@ -84,9 +88,10 @@ def write_if_changed(path: Path, text: str) -> bool:
 class _Library:
     """Collects the distinct components below a top; passed as Amaranth's platform."""
 
-    def __init__(self, top: str):
-        self._top = top
+    def __init__(self, top: str, instead: Mapping[type, type]):
+        self._top, self._instead = top, instead
         self.modules: dict[str, wiring.Component] = {}
+        self.kinds: dict[str, str] = {}
         self.texts: dict[str, str] = {}
 
     def require(self, kind: type[wiring.Component], config):
@@ -96,7 +101,8 @@ class _Library:
         """
         name = f"{self._top}_" + re.sub(r"(?<!^)(?=[A-Z])", "_", kind.__name__).lower()
         if name not in self.modules:
-            self.emit(name, kind(config))
+            self.emit(name, self._instead.get(kind, kind)(config))
+            self.kinds[name] = kind.__name__
         return name, self.modules[name].signature, self.clocked(name)
 
     def clocked(self, name: str) -> bool:
@@ -135,7 +141,8 @@ def _verilog(texts: list[str]) -> str:
     return re.sub(r"^(  (?:input|output) (.*;)\n)  wire \2\n", r"\1", text, flags=re.MULTILINE)
 
 
-def emit_component(component: wiring.Component, top: str) -> Emission:
+def emit_component(component: wiring.Component, top: str, *,
+                   instead: Mapping[type, type] = MappingProxyType({})) -> Emission:
     """Emit any component with a ``config``.
 
     Parameters
@@ -143,6 +150,8 @@ def emit_component(component: wiring.Component, top: str) -> Emission:
     component : Component
     top : str
         Name of the top module, and what the names of all others start with.
+    instead : mapping of type to type
+        Components in it that others stand in for.
 
     Raises
     ------
@@ -150,9 +159,9 @@ def emit_component(component: wiring.Component, top: str) -> Emission:
         If ``top`` is no Verilog identifier.
     """
     _check_top(top)
-    library = _Library(top)
+    library = _Library(top, instead)
     library.emit(top, component)
-    modules = {name: type(child).__name__ for name, child in sorted(library.modules.items())}
+    modules = dict(sorted({top: type(component).__name__, **library.kinds}.items()))
     digest = component.config.digest  # type: ignore[attr-defined]
     head = (f"// {top}: configuration {digest}, {_version('cimforge')}, "
             f"{_version('amaranth')}; parameters and ports: {top}.json\n")
@@ -172,10 +181,19 @@ def _version(package: str) -> str:
         return package
 
 
-def emit_tile(config: DcimConfig, top: str = "dcim_tile") -> Emission:
-    """Emit the digital tile; ``top`` as for :func:`emit_component`."""
+def emit_tile(config: DcimConfig, top: str = "dcim_tile", *, synthesis: bool = False) -> Emission:
+    """Emit the digital tile; ``top`` as for :func:`emit_component`.
+
+    Parameters
+    ----------
+    config : DcimConfig
+    top : str
+    synthesis : bool
+        Columns of full adders: half the gates, and slow to simulate. All else is the same.
+    """
     _check_top(top)  # before there is a tile that nobody emits
-    return emit_component(DcimTile(config), top)
+    return emit_component(DcimTile(config), top,
+                          instead={Column: CarrySaveColumn} if synthesis else {})
 
 
 def emit_analog_tile(config: AnalogConfig, top: str = "analog_tile") -> Emission:

@@ -9,7 +9,6 @@ from cimforge.spec.analog.config import AnalogConfig
 from cimforge.spec.commands import ErrorCode
 from cimforge.spec.config import DcimConfig
 from cimforge.spec.registers import MAP_VERSION, STREAMS, kind_of, register_map
-from cimforge.spec.timing import MACRO_LATENCY
 from cimforge_hw.analog.tile import AnalogTile
 from cimforge_hw.common.place import port_name
 from cimforge_hw.dcim.tile import DcimTile
@@ -53,7 +52,7 @@ def describe(component: wiring.Component, top: str, modules: dict[str, str],
         "top": top,
         "parameters": config.to_dict(),
         "config_digest": config.digest,
-        **({} if isinstance(config, AnalogConfig) else {"macro_latency": MACRO_LATENCY}),
+        **({} if isinstance(config, AnalogConfig) else {"macro_latency": config.macro_latency}),
         "modules": modules,
         "ports": _ports(component, clocked),
         "streams": _streams(config, tile, component.signature.members),

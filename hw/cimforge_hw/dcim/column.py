@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 from cimforge.spec.config import DcimConfig
 from cimforge_hw.common.adder_tree import adder_tree
 
-__all__ = ["Column", "WriteSignature"]
+__all__ = ["Column", "WriteSignature", "array_members"]
 
 
 class WriteSignature(wiring.Signature):
@@ -29,13 +29,25 @@ class WriteSignature(wiring.Signature):
         })
 
 
+def array_members(config: DcimConfig) -> dict[str, wiring.Member]:
+    """Return the ports that columns share: see :class:`Column`."""
+    return {
+        "line": In(config.lines * config.act_slice).array(config.rows),
+        "enable": In(1),
+        **({"advance": In(1)} if config.adder_stages == 2 else {}),
+        "first": In(1),
+        "last": In(1),
+        "bank": In(1),
+    }
+
+
 class Column(wiring.Component):
     """R slots of ``index_share`` output columns that share their line selects.
 
     Per slice with ``enable``: every slot multiplies its weight with the line its index picks; the
-    products are summed exactly. ``sum`` holds the column sums of a vector from the cycle after
-    its ``last`` slice until the next enabled slice. A write needs one cycle and never disturbs
-    the bank that is read.
+    products are summed exactly. ``sum`` holds the column sums of a vector ``adder_stages`` cycles
+    after its ``last`` slice until the next slice arrives there. A write needs one cycle and never
+    disturbs the bank that is read.
 
     Parameters
     ----------
@@ -49,6 +61,8 @@ class Column(wiring.Component):
         Columns that compute; the sum of the others is zero.
     enable, first, last : ``In(1)``
         A slice is on the lines; it is the first or the last (signed) one of a vector.
+    advance : ``In(1)``
+        With two adder stages: the second one takes what the first has. High whenever ``enable`` is.
     bank : ``In(1)``
         Weight bank to read.
     write : ``In(WriteSignature(config, 1))``
@@ -60,12 +74,8 @@ class Column(wiring.Component):
     def __init__(self, config: DcimConfig):
         self._config = config
         super().__init__({
-            "line": In(config.lines * config.act_slice).array(config.rows),
+            **array_members(config),
             "active": In(config.index_share),
-            "enable": In(1),
-            "first": In(1),
-            "last": In(1),
-            "bank": In(1),
             "write": In(WriteSignature(config, 1)),
             "sum": Out(signed(config.column_bits)).array(config.index_share),
         })
@@ -84,15 +94,14 @@ class Column(wiring.Component):
             unit = self._stored(m, row)
             split = cfg.index_share * cfg.weight_bits
             act = Signal(cfg.act_slice, name=f"act_{row}")
-            if cfg.index_bits:
-                m.d.comb += act.eq(self.line[row].word_select(unit[split:], cfg.act_slice))
-            else:
-                m.d.comb += act.eq(self.line[row])
+            m.d.comb += act.eq(self._picked(m, row, unit[split:]) if cfg.index_bits
+                               else self.line[row])
             acts.append(act)
             for j, column in enumerate(weights):
                 column.append(unit.word_select(j, cfg.weight_bits).as_signed())
-        for j, column in enumerate(weights):
-            self._accumulate(m, j, self._term(column, acts))
+        addends = [self._addends(m, platform, j, column, acts)
+                   for j, column in enumerate(weights)]
+        self._accumulate(m, addends)
         return m
 
     def _stored(self, m: Module, row: int) -> Value:
@@ -109,29 +118,56 @@ class Column(wiring.Component):
                             else Mux(self.bank, banks[1], banks[0]))
         return unit
 
-    def _term(self, weights: list[Value], acts: list[Signal]) -> Value:
-        """Return the sum of products of this slice; the last slice is two's complement."""
+    def _picked(self, m: Module, row: int, index: Value) -> Value:
+        """Return the line of a row that its index picks."""
+        return self.line[row].word_select(index, self._config.act_slice)
+
+    def _addends(self, m: Module, platform, j: int, weights: list[Value],
+                 acts: list[Signal]) -> list[Value]:
+        """Return numbers whose sum, modulo 2^term_bits, is that of the products of this slice.
+
+        The last slice is two's complement.
+        """
         cfg = self._config
         if cfg.act_slice == 1:  # a bit gates its weight; the sign bit counts negatively
             gated = adder_tree([Mux(act, weight, 0) for weight, act in
                                 zip(weights, acts, strict=True)])
-            return Mux(self.last, -gated, gated)
+            return [Mux(self.last, -gated, gated)]
         if cfg.slices == 1:
-            return adder_tree([weight * act.as_signed() for weight, act in
-                               zip(weights, acts, strict=True)])
-        return adder_tree([weight * Cat(act, act[-1] & self.last).as_signed()
-                           for weight, act in zip(weights, acts, strict=True)])
+            return [adder_tree([weight * act.as_signed() for weight, act in
+                                zip(weights, acts, strict=True)])]
+        return [adder_tree([weight * Cat(act, act[-1] & self.last).as_signed()
+                            for weight, act in zip(weights, acts, strict=True)])]
 
-    def _accumulate(self, m: Module, j: int, term: Value):
+    def _accumulate(self, m: Module, addends: list[list[Value]]):
         cfg = self._config
-        exact = Signal(signed(cfg.column_bits), name=f"term_{j}")
-        m.d.comb += exact.eq(Mux(self.active[j], term, 0))
-        if cfg.slices == 1:
-            total: Value = exact
-        else:
+        enable: Value = self.enable
+        first: Value = self.first
+        active: Value = self.active
+        if cfg.adder_stages == 2:
+            pending, held_first = Signal(), Signal()
+            held_active = Signal(cfg.index_share)
+            with m.If(self.advance):
+                m.d.sync += pending.eq(self.enable)
+            with m.If(self.enable):
+                m.d.sync += [held_first.eq(self.first), held_active.eq(self.active)]
+            addends = [[self._held(m, j, i, addend) for i, addend in enumerate(mine)]
+                       for j, mine in enumerate(addends)]
+            enable, first, active = pending & self.advance, held_first, held_active
+        for j, mine in enumerate(addends):
+            term = Signal(signed(cfg.term_bits), name=f"term_{j}")
+            m.d.comb += term.eq(sum(mine[1:], start=mine[0]))
+            exact = Mux(active[j], term, 0)
             # Slices come least significant first: older ones move down by a slice each cycle,
             # shifting out only the zeros they came in with.
-            older = Mux(self.first, 0, self.sum[j] >> cfg.act_slice)
-            total = older + (exact << (cfg.act_bits - cfg.act_slice))
+            total = exact if cfg.slices == 1 else (
+                Mux(first, 0, self.sum[j] >> cfg.act_slice)
+                + (exact << (cfg.act_bits - cfg.act_slice)))
+            with m.If(enable):
+                m.d.sync += self.sum[j].eq(total)
+
+    def _held(self, m: Module, j: int, i: int, addend: Value) -> Signal:
+        held = Signal(self._config.term_bits, name=f"addend_{j}_{i}", reset_less=True)
         with m.If(self.enable):
-            m.d.sync += self.sum[j].eq(total)
+            m.d.sync += held.eq(addend)
+        return held

@@ -1,6 +1,6 @@
 """The distribution network: from the window to the lines of every slot, by mode."""
 
-from amaranth import Cat, Const, Module, Signal
+from amaranth import Cat, Const, Module, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -61,21 +61,39 @@ class Distribution(wiring.Component):
             self._lines(m)
         return m
 
-    def _by_source(self, row: int, sub_macro: int) -> dict[tuple[int, int], list[Mode]]:
-        """Return the modes in which a slot works on (block, M), for every such source."""
-        sources: dict[tuple[int, int], list[Mode]] = {}
-        for mode, blocks in self._blocks.items():
-            block = int(blocks[row, sub_macro])
-            if block >= 0:
-                sources.setdefault((block, mode.m), []).append(mode)
-        return sources
+    def _row(self, m: Module, row: int, source) -> list[Value]:
+        """Return, for every slot of a row, ``source(block, M)`` of its block in the current mode.
 
-    def _choose(self, m: Module, target, row: int, sub_macro: int, source):
-        """Drive ``target`` with ``source(block, M)`` of the current mode, else with zeros."""
+        The P slots of a row are neighbours and share blocks in most modes: buses of the row take
+        the blocks that it works on, in order, and each slot listens to one of them. That is half
+        the gates of a choice per slot.
+        """
+        listeners: list[dict[int, list[Mode]]] = [{} for _ in range(self._config.sub_macros)]
+        carried: list[dict[tuple[int, int], list[Mode]]] = []
+        for mode, blocks in self._blocks.items():
+            wanted = [int(block) for block in blocks[row]]
+            for bus, block in enumerate(sorted({block for block in wanted if block >= 0})):
+                if bus == len(carried):
+                    carried.append({})
+                carried[bus].setdefault((block, mode.m), []).append(mode)
+                for slot, mine in enumerate(wanted):
+                    if mine == block:
+                        listeners[slot].setdefault(bus, []).append(mode)
+        buses = [self._chosen(m, f"bus_{row}_{i}", [(source(*key), modes)
+                                                    for key, modes in choices.items()])
+                 for i, choices in enumerate(carried)]
+        return [self._chosen(m, f"slot_{row}_{slot}", [(buses[bus], modes)
+                                                       for bus, modes in choices.items()])
+                for slot, choices in enumerate(listeners)]
+
+    def _chosen(self, m: Module, name: str, choices: list[tuple[Value, list[Mode]]]) -> Signal:
+        """Return the choice of the current mode, or zeros."""
+        target = Signal(max((len(value) for value, _ in choices), default=1), name=name)
         with m.Switch(self.mode.as_value()):
-            for (block, size), modes in self._by_source(row, sub_macro).items():
+            for value, modes in choices:
                 with m.Case(*(mode_value(mode) for mode in modes)):
-                    m.d.comb += target.eq(source(block, size))
+                    m.d.comb += target.eq(value)
+        return target
 
     @property
     def _blocks(self):
@@ -86,9 +104,8 @@ class Distribution(wiring.Component):
 
     def _lines(self, m: Module):
         for row in range(self._config.rows):
-            for sub_macro in range(self._config.sub_macros):
-                self._choose(m, self.line[sub_macro][row], row, sub_macro,
-                             lambda block, _size: self.window[block])
+            slots = self._row(m, row, lambda block, _size: self.window[block])
+            m.d.comb += [self.line[p][row].eq(slot) for p, slot in enumerate(slots)]
 
     def _pairs(self, m: Module):
         cfg = self._config
@@ -103,9 +120,7 @@ class Distribution(wiring.Component):
 
         for row in range(cfg.rows):
             level1 = []
-            for p in range(cfg.sub_macros):
-                bus = Signal(cfg.sub_macros * width, name=f"pairs_{row}_{p}")
-                self._choose(m, bus, row, p, pairs)
+            for p, bus in enumerate(self._row(m, row, pairs)):
                 passed = Signal(width, name=f"passed_{row}_{p}")
                 m.d.comb += passed.eq(bus.word_select(self.level1[row][p], width)
                                       if self._select_width else bus)

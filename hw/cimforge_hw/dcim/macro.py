@@ -1,4 +1,4 @@
-"""The macro: distribution, sub-macros and merging in a three-stage pipeline."""
+"""The macro: distribution, sub-macros and merging in a pipeline."""
 
 from amaranth import Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
@@ -60,8 +60,8 @@ class Macro(wiring.Component):
     """Sums of products of a stored weight tile and a stream of windows.
 
     A vector stays on ``vectors`` for ``slices * steps`` cycles and is taken in the last of them,
-    so vectors follow each other without bubbles. The merged sums of a step appear three cycles
-    after its last slice; each step of a vector delivers its own sums, the first with ``first`` as
+    so vectors follow each other without bubbles. The merged sums of a step appear
+    ``macro_latency`` cycles after its last slice; each step of a vector delivers its own sums, the first with ``first`` as
     given in the tag, the others with ``first`` cleared, all but the last with ``last`` and
     ``end`` cleared. While ``merged`` is valid and not ready, the whole pipeline stands still.
 
@@ -206,7 +206,7 @@ class Macro(wiring.Component):
         return tag
 
     def _merge(self, m: Module, platform, stage1, move: Signal):
-        """Stage 2: column sums. Stage 3: merged sums."""
+        """Then column sums, in as many cycles as the adders have stages; then merged sums."""
         cfg = self._config
         merging = place(m, "merging", Merging, cfg, platform)
         for p in range(cfg.sub_macros):
@@ -220,20 +220,28 @@ class Macro(wiring.Component):
                 sub.last.eq(stage1["last"]),
                 sub.bank.eq(stage1["bank"]),
             ]
+            if cfg.adder_stages == 2:
+                m.d.comb += sub.advance.eq(move)
             wiring.connect(m, wiring.flipped(self.write[p]), sub.write)
-        valid2, group2, tag2 = Signal(), Signal(3), Signal(TagLayout(cfg))
-        m.d.comb += merging.group_log2.eq(group2)
+        valid, group, tag = (stage1["valid"] & stage1["last"], stage1["group_log2"],
+                             stage1["tag"])
+        working = [self.vectors.valid, stage1["valid"]]
+        for stage in range(cfg.adder_stages):
+            was = valid, group, tag
+            valid, group, tag = (Signal(name=f"sum_valid_{stage}"),
+                                 Signal(3, name=f"sum_group_{stage}"),
+                                 Signal(TagLayout(cfg), name=f"sum_tag_{stage}"))
+            with m.If(move):
+                m.d.sync += [valid.eq(was[0]), group.eq(was[1]), tag.eq(was[2])]
+            working.append(valid)
+        m.d.comb += merging.group_log2.eq(group)
         with m.If(move):
             m.d.sync += [
-                valid2.eq(stage1["valid"] & stage1["last"]),
-                group2.eq(stage1["group_log2"]),
-                tag2.eq(stage1["tag"]),
-                self.merged.valid.eq(valid2),
-                self.merged.group_log2.eq(group2),
-                self.merged.tag.eq(tag2),
+                self.merged.valid.eq(valid),
+                self.merged.group_log2.eq(group),
+                self.merged.tag.eq(tag),
             ]
-            with m.If(valid2):
+            with m.If(valid):
                 m.d.sync += [a.eq(b) for a, b in
                              zip(self.merged.lane, merging.merged, strict=True)]
-        m.d.comb += self.idle.eq(~Cat(self.vectors.valid, stage1["valid"], valid2,
-                                      self.merged.valid).any())
+        m.d.comb += self.idle.eq(~Cat(*working, self.merged.valid).any())

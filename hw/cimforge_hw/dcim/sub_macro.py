@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from cimforge.spec.config import DcimConfig
 from cimforge_hw.common.place import place
-from cimforge_hw.dcim.column import Column, WriteSignature
+from cimforge_hw.dcim.column import Column, WriteSignature, array_members
 
 __all__ = ["SubMacro"]
 
@@ -26,7 +26,7 @@ class SubMacro(wiring.Component):
         Activation lines of each slot, shared by the columns.
     active : ``In(C)``
         Columns that compute.
-    enable, first, last, bank : ``In(1)``
+    enable, advance, first, last, bank : ``In(1)``
         As for a column.
     write : ``In(WriteSignature(config, units))``
         Row-wide write port.
@@ -37,12 +37,8 @@ class SubMacro(wiring.Component):
     def __init__(self, config: DcimConfig):
         self._config = config
         super().__init__({
-            "line": In(config.lines * config.act_slice).array(config.rows),
+            **array_members(config),
             "active": In(config.cols),
-            "enable": In(1),
-            "first": In(1),
-            "last": In(1),
-            "bank": In(1),
             "write": In(WriteSignature(config, config.units)),
             "sum": Out(signed(config.column_bits)).array(config.cols),
         })
@@ -71,5 +67,7 @@ class SubMacro(wiring.Component):
                 column.write.row.eq(self.write.row),
                 column.write.data[0].eq(self.write.data[unit]),
             ]
+            if self._config.adder_stages == 2:
+                m.d.comb += column.advance.eq(self.advance)
             m.d.comb += [self.sum[first + j].eq(column.sum[j]) for j in range(share)]
         return m

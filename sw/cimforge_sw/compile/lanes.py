@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from cimforge.spec.errors import DataError
-from cimforge.spec.timing import MACRO_LATENCY
 from cimforge_sw.compile.geometry import Geometry
 
 __all__ = ["lane_cycles"]
@@ -143,7 +142,7 @@ class _Lanes:
 
     def ends(self) -> Ints:
         """Return when ``End`` retires; the last results, sent by the last tile, drain before."""
-        drained = self.state[_MACRO_FREE] + MACRO_LATENCY + self.out
+        drained = self.state[_MACRO_FREE] + self.config.macro_latency + self.out
         accept = np.maximum(self.state[_ACCEPT] + 1, self.state[_DISPATCH])
         return np.maximum(np.maximum(accept, self.state[_WEIGHT_END]), drained) + 2
 
