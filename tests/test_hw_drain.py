@@ -121,7 +121,7 @@ def test_matches_golden(config, stall):
 
 @pytest.mark.parametrize("config", [SMALLEST, BASE, BASE.replace(out_port=1)], ids=ids)
 @pytest.mark.parametrize("log2", [0, 1])
-def test_a_beat_per_cycle_from_the_cycle_after_the_take(config, log2):
+def test_a_beat_per_cycle_from_the_fourth_after_the_take(config, log2):
     log2 = min(log2, len(config.groups) - 1)
 
     async def bench(b, rng):
@@ -132,20 +132,23 @@ def test_a_beat_per_cycle_from_the_cycle_after_the_take(config, log2):
         await b.run(vectors)
         b.check(vectors)
         assert b.taken == [beats * i for i in range(3)]  # with the last beat of the one before
-        assert [cycle for cycle, _, _ in b.beats] == list(range(1, 3 * beats + 1))
+        assert [cycle for cycle, _, _ in b.beats] == list(range(4, 3 * beats + 4))
 
     run(config, bench)
 
 
-def test_nothing_is_taken_until_the_last_beat_leaves():
+def test_nothing_is_taken_until_the_last_beat_enters_the_pipeline():
     async def bench(b, rng):
-        vector = (np.arange(b.lanes), 1, 0, 0)  # one group of two: two beats
-        await b.tick(vector)
-        for ready in (0, 0, 1, 0, 0):
-            assert not await b.tick(vector, ready)
-        assert await b.tick(vector, 1)
+        vectors = [(np.arange(b.lanes) + 8 * i, 1, 0, 0) for i in range(4)]  # of two beats each
+        waiting = iter(vectors)
+        vector = next(waiting)
+        for ready in (0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 1, 1, 0):
+            if await b.tick(vector, ready):
+                vector = next(waiting, None)
+        # Three beats fill the pipeline; then one enters for every beat that leaves.
+        assert b.taken == [0, 2, 7, 11]
         await b.run([])
-        b.check([vector, vector])
+        b.check(vectors)
 
     run(BASE.replace(out_port=1), bench)
 

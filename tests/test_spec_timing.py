@@ -28,8 +28,8 @@ def test_end_alone_takes_two_cycles():
 def test_one_compute_by_hand():
     # LoadActs: accepted 0, dispatched 1, beats 2..9. LoadWeights: dispatched 2, popped 3, beats
     # 4..7; Compute: dispatched 3, popped 8, vectors 9..12 (the last window is there from 10 on).
-    # Last slice 13, sums 12 + 1 + 3, results one cycle later; End dispatches after that.
-    assert run(TINY, *LOAD, COMPUTE) == 12 + 1 + TINY.macro_latency + 1 + 1 + 1
+    # Last slice 13, sums 12 + 1 + 4, a cycle to hold them, 3 of the requantizers; then End.
+    assert run(TINY, *LOAD, COMPUTE) == 12 + 1 + TINY.macro_latency + 1 + 3 + 1 + 1
 
 
 @pytest.mark.parametrize(("config", "changes", "interval"), [

@@ -259,6 +259,11 @@ class DcimConfig:
         """Cycles from the last slice entering the macro to its merged sums: lines, sums, merge."""
         return 2 + self.adder_stages
 
+    @property
+    def drain_latency(self) -> int:
+        """Cycles of a beat of results in the requantizers' pipeline."""
+        return 3
+
     # -- derived: streams ---------------------------------------------------------------------
 
     @property

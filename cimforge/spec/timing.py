@@ -112,7 +112,8 @@ class Schedule:
         if command.last:
             out = self.config.out_beats(Mode(command.n, command.m, command.group))
             self.out_free = last + busy + out
-        self.drained = max(self.drained, last + busy + self.config.macro_latency + out)
+        leaving = out + self.config.drain_latency if command.last else 0
+        self.drained = max(self.drained, last + busy + self.config.macro_latency + leaving)
         self.time.compute += busy * command.count
         self.time.spans.append(("compute", first + 1, last + busy))
 

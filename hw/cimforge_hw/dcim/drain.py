@@ -1,12 +1,12 @@
 """The drain: finished sums onto the result stream, raw or requantized."""
 
-from amaranth import Module, Mux, Signal, signed
+from amaranth import Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from cimforge.spec.config import DcimConfig
 from cimforge_hw.common.place import place
-from cimforge_hw.common.requantizer import RequantizeLayout, Requantizer
+from cimforge_hw.common.requantizer import RequantizeLayout, RequantizerPipeline
 from cimforge_hw.dcim.accumulator import TotalsSignature
 
 __all__ = ["Drain", "RequantizeWriteLayout", "ResultLayout"]
@@ -30,8 +30,9 @@ class RequantizeWriteLayout(data.StructLayout):
 class Drain(wiring.Component):
     """Holds one vector of sums and sends it in beats of ``out_port`` results.
 
-    The first beat is valid in the cycle after ``totals`` was taken; the next vector is taken in
-    the cycle of the last beat. Beat b carries lanes ``b*out_port …``; a vector of P/G groups has
+    Beats enter the requantizers, one per cycle, from the cycle after ``totals`` was taken, and are
+    valid ``drain_latency`` cycles later; the next vector is taken in the cycle in which the last
+    beat enters. While a beat is valid and not ready, all stands still. Beat b carries lanes ``b*out_port …``; a vector of P/G groups has
     ``P/G * C / out_port`` beats.
 
     Parameters
@@ -74,13 +75,12 @@ class Drain(wiring.Component):
             "last_beat": counter}.items()}
         valid, beat = Signal(), Signal(counter)
         last = beat == held["last_beat"]
+        advance = Signal()
         m.d.comb += [
-            self.idle.eq(~valid),
-            self.results.valid.eq(valid),
-            self.results.payload.last.eq(held["end"] & last),
-            self.totals.ready.eq(~valid | (self.results.ready & last)),
+            advance.eq(~self.results.valid | self.results.ready),
+            self.totals.ready.eq(~valid | (advance & last)),
         ]
-        with m.If(valid & self.results.ready):
+        with m.If(valid & advance):
             m.d.sync += beat.eq(Mux(last, 0, beat + 1))
             with m.If(last):
                 m.d.sync += valid.eq(0)
@@ -92,10 +92,23 @@ class Drain(wiring.Component):
                 held["end"].eq(self.totals.end),
                 held["last_beat"].eq((beats >> self.totals.group_log2) - 1),
             ]
-        self._lanes(m, platform, held, beat)
+        passing = [valid]
+        ends: Value = held["end"] & last
+        for stage in range(cfg.drain_latency):
+            entered, end = Signal(name=f"valid_{stage}"), Signal(name=f"end_{stage}")
+            with m.If(advance):
+                m.d.sync += [entered.eq(passing[-1]), end.eq(ends)]
+            passing.append(entered)
+            ends = end
+        m.d.comb += [
+            self.idle.eq(~Cat(*passing).any()),
+            self.results.valid.eq(passing[-1]),
+            self.results.payload.last.eq(ends),
+        ]
+        self._lanes(m, platform, held, beat, advance)
         return m
 
-    def _lanes(self, m: Module, platform, held, beat: Signal):
+    def _lanes(self, m: Module, platform, held, beat: Signal, advance: Signal):
         """Select the beat's sums and their requantizer parameters."""
         cfg = self._config
         width = cfg.out_port * cfg.acc_bits
@@ -116,13 +129,13 @@ class Drain(wiring.Component):
             read.addr.eq(beat),
         ]
         for i in range(cfg.out_port):
-            unit = place(m, f"requantizer_{i}", Requantizer, cfg, platform)
-            raw = sums.word_select(i, cfg.acc_bits).as_signed()
+            unit = place(m, f"requantizer_{i}", RequantizerPipeline, cfg, platform)
             m.d.comb += [
-                unit.acc.eq(raw),
+                unit.advance.eq(advance),
+                unit.acc.eq(sums.word_select(i, cfg.acc_bits).as_signed()),
+                unit.raw.eq(~held["requantize"]),
                 unit.parameters.eq(read.data[i]),
-                self.results.payload.lane[i].eq(
-                    Mux(held["requantize"], unit.quantized, raw)),
+                self.results.payload.lane[i].eq(unit.result),
             ]
 
     def _split(self, output):

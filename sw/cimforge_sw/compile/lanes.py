@@ -142,7 +142,8 @@ class _Lanes:
 
     def ends(self) -> Ints:
         """Return when ``End`` retires; the last results, sent by the last tile, drain before."""
-        drained = self.state[_MACRO_FREE] + self.config.macro_latency + self.out
+        leaving = self.config.macro_latency + self.out + self.config.drain_latency
+        drained = self.state[_MACRO_FREE] + leaving
         accept = np.maximum(self.state[_ACCEPT] + 1, self.state[_DISPATCH])
         return np.maximum(np.maximum(accept, self.state[_WEIGHT_END]), drained) + 2
 
