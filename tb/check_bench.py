@@ -4,10 +4,11 @@ from collections import Counter
 
 import cocotb
 import numpy as np
+from cocotb.triggers import RisingEdge
 
 from cimforge.spec.commands import FIELDS, ErrorCode, Opcode
 from cimforge_verif.checks import BankState, check
-from tb.bfm import block_config, settle
+from tb.bfm import Bench, block_config, settle
 
 CONFIG = block_config()
 # Around every limit that a check compares with, beside anything else.
@@ -42,6 +43,8 @@ def random_command(rng) -> dict[str, int]:
 async def table_and_model(dut):
     rng = np.random.default_rng(cocotb.RANDOM_SEED)
     seen = Counter()
+    dut.take.value = 0
+    await Bench(dut).reset()
     for _ in range(12000):
         values = random_command(rng)
         loaded = [bool(rng.integers(2)) for _ in range(CONFIG.weight_banks)]
@@ -50,7 +53,9 @@ async def table_and_model(dut):
         for name, bits in FIELDS:
             word |= values[name] << shift
             shift += bits
-        dut.command.value = word
+        dut.command.value, dut.take.value = word, 1
+        await RisingEdge(dut.clk)
+        dut.command.value, dut.take.value = ~word & (1 << shift) - 1, 0  # taken is taken
         dut.loaded.value = sum(full << bank for bank, full in enumerate(loaded))
         bank = values["bank"]
         dut.steps.value = selects[bank] if bank < len(selects) else 0

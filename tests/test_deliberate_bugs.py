@@ -27,9 +27,12 @@ from hw_deliberate import check_caught, check_without_bugs, name_of, with_bug
 from hw_support import BASE, PAIR, WIDEST
 
 from cimforge.spec.commands import ErrorCode, LoadActs
-from cimforge_hw.common.requantizer import Requantizer
+from cimforge_hw.common import requantizer
+from cimforge_hw.common.carry_save import CarrySave
+from cimforge_hw.common.requantizer import RequantizerPipeline
 from cimforge_hw.dcim.accumulator import Accumulator
 from cimforge_hw.dcim.activation_buffer import ActivationBuffer, LoadActsLayout
+from cimforge_hw.dcim.carry_save_column import CarrySaveColumn
 from cimforge_hw.dcim.check import Check
 from cimforge_hw.dcim.column import Column
 from cimforge_hw.dcim.counters import Counters
@@ -53,18 +56,34 @@ _DEPTH = test_hw_tile_limits.test_the_whole_depth_of_the_memories
 
 #: Name, method, what it says, what it says instead, the test that notices, its arguments.
 ARITHMETIC = [
-    ("sign-of-last-bit", Column._term, "Mux(self.last, -gated, gated)", "gated",
-     test_hw_column.test_matches_golden, SERIAL),
-    ("sign-of-last-slice", Column._term, "act[-1] & self.last", "act[-1] & ~self.last",
-     test_hw_column.test_matches_golden, TWO),
-    ("sign-of-every-slice", Column._term, "act[-1] & self.last", "act[-1]",
-     test_hw_column.test_matches_golden, TWO),
+    ("sign-of-last-bit", Column._addends, "Mux(self.last, -gated, gated)", "gated",
+     test_hw_column.test_matches_golden, SERIAL, Column),
+    ("sign-of-last-slice", Column._addends, "act[-1] & self.last", "act[-1] & ~self.last",
+     test_hw_column.test_matches_golden, TWO, Column),
+    ("sign-of-every-slice", Column._addends, "act[-1] & self.last", "act[-1]",
+     test_hw_column.test_matches_golden, TWO, Column),
     ("slices-shift-by-one", Column._accumulate, ">> cfg.act_slice", ">> 1",
-     test_hw_column.test_matches_golden, TWO),
-    ("sum-not-held", Column._accumulate, "m.If(self.enable)", "m.If(self.enable | self.write.en)",
+     test_hw_column.test_matches_golden, TWO, Column),
+    ("sum-not-held", Column._accumulate, "m.If(enable)", "m.If(enable | self.write.en)",
      test_hw_column.test_sum_holds_until_the_next_enabled_slice, BASE),
+    ("second-stage-does-not-wait", Column._accumulate, "pending & self.advance", "pending",
+     test_hw_column.test_the_second_stage_waits_for_advance, Column),
+    ("first-of-the-next-slice", Column._accumulate, "self.advance, held_first",
+     "self.advance, self.first", test_hw_column.test_a_pause_between_slices_changes_nothing, 2),
+    ("carry-save-sign-lost", CarrySaveColumn._partial, "subtract != (k == len(bits) - 1)",
+     "k == len(bits) - 1", test_hw_column.test_matches_golden, BASE, CarrySaveColumn),
+    ("carry-save-last-ignored", CarrySaveColumn._addends, " ^ self.last.replicate(len(number))", "",
+     test_hw_column.test_matches_golden, TWO, CarrySaveColumn),
+    ("carry-save-ones-lost", CarrySaveColumn._addends, "tree.add_bits(self.last, top + 1)", "pass",
+     test_hw_column.test_matches_golden, SERIAL, CarrySaveColumn),
+    ("carry-save-constant-lost", CarrySave.add_bits, "self._constant -= 1", "self._constant -= 0",
+     test_hw_column.test_matches_golden, BASE, CarrySaveColumn),
+    ("carry-of-the-same-weight", CarrySave._full_adder, "self._push(weight + 1, ready",
+     "self._push(weight, ready", test_hw_column.test_matches_golden, BASE, CarrySaveColumn),
+    ("line-of-the-next-index", CarrySaveColumn._picked, "index == i", "index == i ^ 1",
+     test_hw_column.test_every_index_picks_its_line, BASE, CarrySaveColumn),
     ("write-row-off-by-one", Column._stored, "== row)", "== (row + 1) % cfg.rows)",
-     test_hw_column.test_matches_golden, BASE),
+     test_hw_column.test_matches_golden, BASE, Column),
     ("write-ignores-its-bank", Column._stored, " & (self.write.bank == bank)", "",
      test_hw_column.test_a_write_never_disturbs_the_bank_that_is_read, 8),
     ("index-of-the-wrong-unit", SubMacro.elaborate, "self.write.data[unit]",
@@ -73,11 +92,11 @@ ARITHMETIC = [
      "unit.word_select(0,", test_hw_sub_macro.test_matches_golden, SHARED),
     ("slices-most-significant-first", Slicer.elaborate, "act.word_select(index,",
      "act.word_select(cfg.slices - 1 - index,", test_hw_slicer.test_cuts_every_slice, TWO),
-    ("slot-of-the-next-sub-macro", Distribution._by_source, "blocks[row, sub_macro]",
-     "blocks[row, (sub_macro + 1) % blocks.shape[1]]",
+    ("slot-of-the-next-sub-macro", Distribution._row, "for block in blocks[row]]",
+     "for block in np.roll(blocks[row], -1)]",
      test_hw_distribution.test_every_mode_gives_every_slot_its_block, BASE),
-    ("slot-of-the-next-row", Distribution._by_source, "blocks[row, sub_macro]",
-     "blocks[(row + 1) % len(blocks), sub_macro]",
+    ("slot-of-the-next-row", Distribution._row, "for block in blocks[row]]",
+     "for block in blocks[(row + 1) % len(blocks)]]",
      test_hw_distribution.test_every_mode_gives_every_slot_its_block, BASE),
     ("level2-ignored", Distribution._pairs, "self.level2[row][p]", "p",
      test_hw_distribution.test_every_select_of_a_row),
@@ -92,13 +111,13 @@ ARITHMETIC = [
      "read.data[lane]", test_hw_accumulator.test_matches_golden, BASE),
     ("accumulator-stores-last", Accumulator.elaborate, "self.merged.valid & ~tag.last",
      "self.merged.valid", test_hw_accumulator.test_a_sum_is_stored_in_the_cycle_it_arrives),
-    ("rounds-half-up", Requantizer.elaborate, "(half & (sticky | floor[0]))", "half",
+    ("rounds-half-up", requantizer._rounded, "(half & (sticky | floor[0]))", "half",
      test_hw_requantizer.test_every_remainder_rounds_half_to_even, 1),
-    ("sticky-bit-lost", Requantizer.elaborate, "(sticky | floor[0])", "floor[0]",
+    ("sticky-bit-lost", requantizer._rounded, "(sticky | floor[0])", "floor[0]",
      test_hw_requantizer.test_every_remainder_rounds_half_to_even, 2),
-    ("saturation-lost", Requantizer.elaborate, "rounded > high", "rounded > high + 1",
+    ("saturation-lost", requantizer._rounded, "rounded > high", "rounded > high + 1",
      test_hw_requantizer.test_saturates_exactly_at_the_ends, BASE),
-    ("bias-too-narrow", Requantizer.elaborate, "max(cfg.acc_bits, 32) + 1", "cfg.acc_bits",
+    ("bias-too-narrow", requantizer._biased, "max(config.acc_bits, 32) + 1", "config.acc_bits",
      test_hw_requantizer.test_corners, BASE),
 ]
 CONTROL = [
@@ -117,8 +136,12 @@ CONTROL = [
      "beats >> self.totals.group_log2", test_hw_drain.test_matches_golden, NARROW, 0),
     ("drain-beats-ignore-G", Drain.elaborate, "(beats >> self.totals.group_log2) - 1", "beats - 1",
      test_hw_drain.test_matches_golden, BASE, 0),
-    ("drain-loses-a-stalled-beat", Drain.elaborate, "m.If(valid & self.results.ready)",
+    ("drain-loses-a-stalled-beat", Drain.elaborate, "m.If(valid & advance)",
      "m.If(valid)", test_hw_drain.test_matches_golden, BASE, 0.5),
+    ("requantizer-slips", RequantizerPipeline.elaborate, "m.If(self.advance)", "m.If(1)",
+     test_hw_drain.test_matches_golden, BASE, 0.5),
+    ("raw-is-rounded", RequantizerPipeline.elaborate, "Mux(self.raw, 0, p.shift)", "p.shift",
+     test_hw_drain.test_matches_golden, BASE, 0),
     ("drain-last-of-no-command", Drain.elaborate, 'held["end"] & last', "last",
      test_hw_tile.test_last_marks_the_last_beat_of_every_command, BASE),
     ("scale-of-another-lane", Drain._lanes, "self.write.en << lane", "self.write.en",
@@ -174,11 +197,13 @@ PROGRAMS = [
      test_hw_sequencer.test_banks_are_judged_in_program_order,
      [test_hw_sequencer.LOAD[0], test_hw_sequencer.compute(), test_hw_sequencer.compute()],
      ErrorCode.NO_WEIGHTS),
-    ("last-window-refused", Check._checks, "windows_end > cfg.act_depth",
+    ("last-window-refused", Check._checks_of_word, "windows_end > cfg.act_depth",
      "windows_end >= cfg.act_depth", test_hw_check.test_agrees_with_the_table, BASE),
-    ("later-error-wins", Check.elaborate, "reversed(checks)", "checks",
+    ("judges-the-next-command", Check.elaborate, "_checks_of_order(held)",
+     "_checks_of_order(self.command)", test_hw_check.test_agrees_with_the_table, BASE),
+    ("later-error-wins", Check._first, "reversed(checks)", "checks",
      test_hw_check.test_agrees_with_the_table, BASE),
-    ("address-accepted", Check._checks, "(windows_end > cfg.act_depth)",
+    ("address-accepted", Check._checks_of_word, "(windows_end > cfg.act_depth)",
      "(windows_end > cfg.act_depth + 1)", test_hw_tile_errors.test_every_error_of_the_table, BASE,
      LoadActs(row=8, count=1, beats=1), ErrorCode.ADDRESS),
     ("nonzeros-of-both-loads", Counters.elaborate, "Mux(self.weight_first, 0, live[bank])",
@@ -217,14 +242,14 @@ LIMITS = [
     ("shift-of-5-bits", Sequencer._dispatch, "shift.eq(command.steps)",
      "shift.eq(command.steps[:5])",
      test_hw_sequencer.test_set_requantize_reaches_the_drain, -5),
-    ("last-window-of-24-bits", Check._checks, "c.row + c.stride * (c.count - 1)",
+    ("last-window-of-24-bits", Check._checks_of_word, "c.row + c.stride * (c.count - 1)",
      "(c.row + c.stride * (c.count - 1))[:24]", test_hw_check.test_borders_of_a_compute,
      dict(row=0, stride=0x8000, count=0x201), ErrorCode.ADDRESS),
-    ("windows-end-of-16-bits", Check._checks, "c.row + c.count", "(c.row + c.count)[:16]",
+    ("windows-end-of-16-bits", Check._checks_of_word, "c.row + c.count", "(c.row + c.count)[:16]",
      test_hw_check.test_agrees_with_the_table, BASE),
     ("N-of-4-bits", mode_value, "(mode.n |", "(mode.n & 15 |",
      test_hw_check.test_agrees_with_the_table, WIDEST[0]),
-    ("N-of-4-bits-distributed", Distribution._choose, "mode_value(mode) for",
+    ("N-of-4-bits-distributed", Distribution._chosen, "mode_value(mode) for",
      "mode_value(mode) & ~16 for", test_hw_distribution.test_every_mode_gives_every_slot_its_block,
      WIDEST[0]),
     ("two-weights-of-a-unit-counted", DcimTile._nonzero, "range(cfg.index_share)",
@@ -253,4 +278,4 @@ def test_every_test_that_notices_passes_without_a_bug():
 
 def test_a_piece_that_is_gone_is_noticed():
     with pytest.raises(AssertionError, match=r"'no such text' is 0 times in Column\._term"):
-        with_bug(Column._term, "no such text", "")
+        with_bug(Column._addends, "no such text", "")

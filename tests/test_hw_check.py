@@ -53,7 +53,9 @@ def verdicts(config, cases):
             word = 0
             for name, bits in reversed(FIELDS):
                 word = word << bits | fields[name]
-            drive(ctx, dut.command, word)
+            drive(ctx, [dut.command, dut.take], [word, 1])
+            await ctx.tick()
+            drive(ctx, [dut.command, dut.take], [~word & (1 << sum(WIDTHS.values())) - 1, 0])
             drive(ctx, [dut.loaded, dut.steps], [loaded, steps[fields["bank"]]])
             codes.append(peek(ctx, dut.error))
 

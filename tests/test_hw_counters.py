@@ -17,6 +17,7 @@ class Bench:
     def __init__(self, ctx, dut):
         self.ctx, self.dut, self.config = ctx, dut, dut.config
         self.counts, self.live = dict.fromkeys(COUNTERS, 0), [0, 0]
+        self.stalled = 0  # counted a cycle later
 
     async def tick(self, **inputs):
         ctx, dut, cfg = self.ctx, self.dut, self.config
@@ -27,7 +28,8 @@ class Bench:
         bank, on = inputs.get("bank", 0), {name: inputs.get(name, 0) for name in EVENTS}
         events = dict(cycles=on["running"], compute=on["computing"],
                       load_weights=on["loading_weights"], load_acts=on["loading_acts"],
-                      stall=on["running"] & on["stalled"])
+                      stall=self.stalled)
+        self.stalled = on["running"] & on["stalled"] & (1 - inputs.get("clear", 0))
         if inputs.get("vector"):
             events["macs"] = self.live[bank]
             events["idle_slots"] = inputs["steps"] * cfg.slots * cfg.cols - self.live[bank]

@@ -69,8 +69,8 @@ def test_latency_and_throughput(config, steps):
         b.check(vectors)
         assert b.taken == [start + busy * (i + 1) - 1 for i in range(4)]
         assert b.computing == list(range(start, start + 4 * busy))
-        assert [s.cycle for s in b.sums] == [start + config.slices * (i + 1) - 1 + config.macro_latency
-                                             for i in range(4 * steps)]
+        first = start + config.slices - 1 + config.macro_latency
+        assert [s.cycle for s in b.sums] == [first + config.slices * i for i in range(4 * steps)]
 
     run(config, bench)
 

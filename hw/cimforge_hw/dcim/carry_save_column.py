@@ -33,7 +33,8 @@ class CarrySaveColumn(Column):
             self._partial(tree, weights, acts, i, i, subtract=cfg.slices == 1 and i == top)
         if cfg.slices > 1:
             # The highest bit of a slice counts negatively in the last one: a tree of its own, whose
-            # two numbers are then inverted; the two ones that this lacks are a `last` twice as high.
+            # two numbers are then inverted; the two ones that this lacks are a `last` twice as
+            # high.
             signs = CarrySave(m, platform, cfg, cfg.term_bits - top, f"sign_{j}")
             self._partial(signs, weights, acts, top, 0, subtract=False)
             for number in signs.reduce():

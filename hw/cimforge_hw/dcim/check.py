@@ -1,6 +1,6 @@
 """Is a command legal? The checks of ``docs/dcim.md``, in the order of their codes."""
 
-from amaranth import Cat, Module, signed
+from amaranth import Cat, Module, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -24,7 +24,10 @@ class CommandLayout(data.StructLayout):
 
 
 class Check(wiring.Component):
-    """Combinational verdict on a command; the caller tells what the program has loaded so far.
+    """Judges a command; the caller tells what the program has loaded before it.
+
+    What the word alone decides is worked out in the cycle in which the command is taken, so that
+    its additions and a multiplication do not delay the dispatch.
 
     Parameters
     ----------
@@ -32,20 +35,21 @@ class Check(wiring.Component):
 
     Members
     -------
-    command : ``In(CommandLayout())``
-        Command to judge.
+    command : ``In(CommandLayout())``, ``take`` : ``In(1)``
+        Command to judge from the next cycle on.
     loaded : ``In(2)``
         Banks with weights at this point of the program.
     steps : ``In(12)``
-        Select steps of the command's bank at this point of the program.
+        Select steps of the bank of the command that was taken, at this point of the program.
     error : ``Out(4)``
-        :class:`~cimforge.spec.commands.ErrorCode`; 0 if the command is legal.
+        :class:`~cimforge.spec.commands.ErrorCode`; 0 if the command that was taken is legal.
     """
 
     def __init__(self, config: DcimConfig):
         self._config = config
         super().__init__({
             "command": In(CommandLayout()),
+            "take": In(1),
             "loaded": In(2),
             "steps": In(12),
             "error": Out(4),
@@ -58,25 +62,34 @@ class Check(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        checks = self._checks()
-        for code, failed in reversed(checks):  # a later assignment wins: the first check must
-            with m.If(failed):
-                m.d.comb += self.error.eq(code)
+        found, by_word = Signal(4), Signal(4)
+        held = Signal(CommandLayout())
+        self._first(m, found, self._checks_of_word())
+        with m.If(self.take):
+            m.d.sync += [by_word.eq(found), held.eq(self.command)]
+        self._first(m, self.error, self._checks_of_order(held))
+        with m.If(by_word != 0):  # comes first in the table
+            m.d.comb += self.error.eq(by_word)
         return m
 
-    def _checks(self):
+    @staticmethod
+    def _first(m: Module, error, checks):
+        """Report the first check that fails."""
+        for code, failed in reversed(checks):  # a later assignment wins: the first check must
+            with m.If(failed):
+                m.d.comb += error.eq(code)
+
+    def _checks_of_word(self):
         cfg, c = self._config, self.command
         is_op = {op: c.opcode == op for op in Opcode}
         load_selects, load_acts = is_op[Opcode.LOAD_SELECTS], is_op[Opcode.LOAD_ACTS]
         compute, set_requantize = is_op[Opcode.COMPUTE], is_op[Opcode.SET_REQUANTIZE]
-        load_bank = is_op[Opcode.LOAD_WEIGHTS] | load_selects
         bad_steps = (c.steps == 0) | (c.steps > cfg.max_steps)
         unknown = ~c.opcode.matches(*(int(op) for op in Opcode))
         if cfg.select != "pair":
             unknown |= load_selects
         if cfg.weight_banks == 1:
-            unknown |= (load_bank | compute) & c.bank
-        loaded = self.loaded.bit_select(c.bank, 1)
+            unknown |= (self._loads_bank(c) | compute) & c.bank
         windows_end = c.row + c.count
         last_window = c.row + c.stride * (c.count - 1)
         # Sums that live in the accumulation memory, be it from step to step only.
@@ -93,11 +106,21 @@ class Check(wiring.Component):
             (ErrorCode.ADDRESS, compute & (last_window >= cfg.act_depth)),
             (ErrorCode.ADDRESS, kept & (c.acc + c.count > cfg.acc_depth)),
             (ErrorCode.ADDRESS, set_requantize & (c.row >= cfg.sub_macros * cfg.cols)),
-            (ErrorCode.NO_WEIGHTS, compute & ~loaded),
-            (ErrorCode.BANK_FULL, load_bank & loaded),
-            *([(ErrorCode.NO_SELECTS, compute & (c.steps > self.steps))]
-              if cfg.select == "pair" else []),
         ]
+
+    def _checks_of_order(self, c):
+        loaded = self.loaded.bit_select(c.bank, 1)
+        compute = c.opcode == Opcode.COMPUTE
+        return [
+            (ErrorCode.NO_WEIGHTS, compute & ~loaded),
+            (ErrorCode.BANK_FULL, self._loads_bank(c) & loaded),
+            *([(ErrorCode.NO_SELECTS, compute & (c.steps > self.steps))]
+              if self._config.select == "pair" else []),
+        ]
+
+    @staticmethod
+    def _loads_bank(c):
+        return (c.opcode == Opcode.LOAD_WEIGHTS) | (c.opcode == Opcode.LOAD_SELECTS)
 
     def _legal_mode(self):
         c = self.command

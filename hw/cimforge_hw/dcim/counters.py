@@ -34,7 +34,7 @@ class Counters(wiring.Component):
     Members
     -------
     running, stalled, computing, loading_weights, loading_acts : ``In(1)``
-        Events of this cycle.
+        Events of this cycle; ``stalled`` is counted in the next one.
     vector : ``In(1)``, ``bank`` : ``In(1)``, ``steps`` : ``In``
         The macro takes the last slice of a vector of this bank.
     weight_write, weight_bank, weight_first : ``In(1)``
@@ -75,12 +75,16 @@ class Counters(wiring.Component):
                 m.d.sync += live[bank].eq(Mux(self.weight_first, 0, live[bank]) + found)
         macs = Mux(self.bank, live[1], live[0])
         values = self.values
+        # The whole tile has a say in whether it stalls; counting waits a cycle. End never stalls, so
+        # the count is complete when it retires.
+        stalled = Signal()
         m.d.sync += [
             values.cycles.eq(values.cycles + self.running),
             values.compute.eq(values.compute + self.computing),
             values.load_weights.eq(values.load_weights + self.loading_weights),
             values.load_acts.eq(values.load_acts + self.loading_acts),
-            values.stall.eq(values.stall + (self.running & self.stalled)),
+            stalled.eq(self.running & self.stalled & ~self.clear),
+            values.stall.eq(values.stall + stalled),
         ]
         with m.If(self.vector):
             m.d.sync += [

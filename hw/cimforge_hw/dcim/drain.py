@@ -32,8 +32,8 @@ class Drain(wiring.Component):
 
     Beats enter the requantizers, one per cycle, from the cycle after ``totals`` was taken, and are
     valid ``drain_latency`` cycles later; the next vector is taken in the cycle in which the last
-    beat enters. While a beat is valid and not ready, all stands still. Beat b carries lanes ``b*out_port …``; a vector of P/G groups has
-    ``P/G * C / out_port`` beats.
+    beat enters. While a beat is valid and not ready, all stands still. Beat b carries
+    lanes ``b*out_port …``; a vector of P/G groups has ``P/G * C / out_port`` beats.
 
     Parameters
     ----------

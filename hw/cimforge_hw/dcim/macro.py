@@ -61,9 +61,10 @@ class Macro(wiring.Component):
 
     A vector stays on ``vectors`` for ``slices * steps`` cycles and is taken in the last of them,
     so vectors follow each other without bubbles. The merged sums of a step appear
-    ``macro_latency`` cycles after its last slice; each step of a vector delivers its own sums, the first with ``first`` as
-    given in the tag, the others with ``first`` cleared, all but the last with ``last`` and
-    ``end`` cleared. While ``merged`` is valid and not ready, the whole pipeline stands still.
+    ``macro_latency`` cycles after its last slice; each step of a vector delivers its own sums, the
+    first with ``first`` as given in the tag, the others with ``first`` cleared, all but the last
+    with ``last`` and ``end`` cleared. While ``merged`` is valid and not ready, the whole pipeline
+    stands still.
 
     Parameters
     ----------

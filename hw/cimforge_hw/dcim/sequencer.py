@@ -105,7 +105,8 @@ class Sequencer(wiring.Component):
         loaded = Signal(2)
         steps = [Signal(12, name=f"steps_{bank}") for bank in range(2)]
         m.d.comb += [
-            check.command.eq(command),
+            check.command.eq(self.commands.payload),
+            check.take.eq(self.commands.valid & self.commands.ready),
             check.loaded.eq(loaded),
             check.steps.eq(Cat(*steps).word_select(command.bank, 12)),
             failed.eq(valid & ~self.discard & (check.error != 0)),
