@@ -75,17 +75,17 @@ class Counters(wiring.Component):
                 m.d.sync += live[bank].eq(Mux(self.weight_first, 0, live[bank]) + found)
         macs = Mux(self.bank, live[1], live[0])
         values = self.values
-        # The whole tile has a say in whether it stalls; counting waits a cycle. End never stalls, so
-        # the count is complete when it retires.
+        # The whole tile has a say in whether it stalls; counting that waits a cycle. End never
+        # stalls, so the count is complete when it retires.
         stalled = Signal()
-        m.d.sync += [
-            values.cycles.eq(values.cycles + self.running),
-            values.compute.eq(values.compute + self.computing),
-            values.load_weights.eq(values.load_weights + self.loading_weights),
-            values.load_acts.eq(values.load_acts + self.loading_acts),
-            stalled.eq(self.running & self.stalled & ~self.clear),
-            values.stall.eq(values.stall + stalled),
-        ]
+        m.d.sync += stalled.eq(self.running & self.stalled & ~self.clear)
+        # Most events are known late in a cycle: they choose a sum, and do not start its carries.
+        for value, event in ((values.cycles, self.running), (values.compute, self.computing),
+                             (values.load_weights, self.loading_weights),
+                             (values.load_acts, self.loading_acts),
+                             (values.stall, stalled)):
+            with m.If(event):
+                m.d.sync += value.eq(value + 1)
         with m.If(self.vector):
             m.d.sync += [
                 values.macs.eq(values.macs + macs),
