@@ -27,6 +27,7 @@ ERRORS = [
     (dict(act_slice=3), "act_slice must be one of 1, 2, 4, 8, not 3"),
     (dict(act_bits=4, act_slice=8), "act_slice must be one of 1, 2, 4, not 8"),
     (dict(weight_banks=3), "weight_banks must be one of 1, 2, not 3"),
+    (dict(adder_stages=3), "adder_stages must be one of 1, 2, not 3"),
     (dict(max_m=3), "max_m must be one of 1, 2, 4, 8, 16, not 3"),
     (dict(index_share=3), "index_share must be one of 1, 2, 4, not 3"),
     (dict(cols=6, index_share=4), "index_share must divide cols = 6, not 4"),
@@ -71,8 +72,8 @@ def test_every_parameter_has_an_error():
 @pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(DcimConfig)])
 def test_every_parameter_changes_the_digest(name):
     other = dict(sub_macros=2, rows=16, cols=16, weight_bits=4, act_bits=4, act_slice=1, max_m=4,
-                 fixed_n=2, select="pair", index_share=2, weight_banks=1, acc_bits=33, max_k=9,
-                 load_rows=1, act_port_bits=64, out_port=1, act_depth=9, acc_depth=9)
+                 fixed_n=2, select="pair", index_share=2, weight_banks=1, adder_stages=1, acc_bits=33,
+                 max_k=9, load_rows=1, act_port_bits=64, out_port=1, act_depth=9, acc_depth=9)
     base = DcimConfig(act_slice=4)
     assert base.replace(**{name: other[name]}).digest != base.digest
 

@@ -100,7 +100,8 @@ def record(**more):
 
 
 def report(**more):
-    workload = {"of": "Column", "workload": "some.layer, 2:8", "sparsity": 0.75, "cycles": 80,
+    workload = {"of": "Column", "count": 8, "mode": "2:8 G=2", "passes": 2,
+                "workload": "some.layer, 2:8", "sparsity": 0.75, "cycles": 80,
                 "activity": 0.1, "energy_pj": 5.5, "clock_pj": 1.5, "default_energy_pj": 4.4,
                 "energy_per_mac_pj": 0.25}
     return json.loads(json.dumps({
@@ -114,7 +115,8 @@ def test_the_page_says_what_the_json_says():
     assert "| Macro | 1 | 1000 | 400 | 7 | 0 | 5.00 | 9 | 2.00 | 0.400 |" in page
     assert "40% of Macro" in page
     assert "As SRAM: 240 um2, if so dense." in page
-    assert "| Column | some.layer, 2:8 | 75.0% | 80 | 0.100 | 5.50 | 1.50 | 0.250 | 4.40 |" in page
+    assert ("| 8 Column | some.layer, 2:8 | 75.0% | 2:8 G=2, 2 passes | 80 | 0.100 | 5.5 | 1.5 | "
+            "0.250 | 4.4 |") in page
 
 
 def test_the_page_leaves_out_what_is_not_known():

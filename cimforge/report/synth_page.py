@@ -19,13 +19,14 @@ _STORAGE = """## Weight storage
 """
 _POWER = """## Energy of the real workload
 
-Toggles counted in the netlist under pruned layers, times the library's tables; pJ per cycle of one
-block. "Uniform, ours": the same tables with 0.1 toggles per net and cycle; OpenSTA's figure for
-that is above, and higher, because its version 2.0.17 charges both edges for each toggle.
+Toggles counted in the netlists under pruned layers, times the library's tables; pJ per cycle of all
+blocks of a kind, each without the blocks in it. "Uniform, ours": the same tables with 0.1 toggles
+per net and cycle; OpenSTA's figure for that is higher than ours, because its version 2.0.17 charges
+both edges for each toggle (docs/synthesis.md).
 
-| block | workload | sparsity | cycles | toggles per net and cycle | pJ | of it clock pins | \
-pJ per multiplication of the dense layer | uniform, ours |
-|---|---|---|---|---|---|---|---|---|
+| blocks | workload | sparsity | mode | cycles | toggles per net and cycle | pJ | \
+of it clock pins | pJ per multiplication of the dense layer | uniform, ours |
+|---|---|---|---|---|---|---|---|---|---|
 """
 
 
@@ -66,8 +67,17 @@ def _storage(blocks: list[dict], report: dict) -> str:
 
 def _power(records: list[dict]) -> str:
     rows = "".join(
-        f"| {r['of']} | {r['workload']} | {r['sparsity']:.1%} | {r['cycles']} | "
-        f"{r['activity']:.3f} | {r['energy_pj']:.2f} | {r['clock_pj']:.2f} | "
-        f"{r['energy_per_mac_pj']:.3f} | {r['default_energy_pj']:.2f} |\n"
+        f"| {_blocks(r)} | {r['workload']} | {r['sparsity']:.1%} | {_mode(r)} | {r['cycles']} | "
+        f"{_digits(r['activity'], 3)} | {r['energy_pj']:.1f} | {r['clock_pj']:.1f} | "
+        f"{r['energy_per_mac_pj']:.3f} | {r['default_energy_pj']:.1f} |\n"
         for r in records if "workload" in r)
     return _POWER + rows if rows else ""
+
+
+def _blocks(record: dict) -> str:
+    return record["of"] if record["count"] == 1 else f"{record['count']} {record['of']}"
+
+
+def _mode(record: dict) -> str:
+    passes = record["passes"]
+    return record["mode"] if passes == 1 else f"{record['mode']}, {passes} passes"

@@ -146,10 +146,11 @@ class Simulator:
         packed = np.packbits(planes.astype(np.uint8), axis=1, bitorder="little").view(np.uint64)
         self.values[[self.place[bit] for bit in bits]] = packed
 
-    def set_bits(self, port: str, bits: np.ndarray) -> None:
-        """Drive an input of any width with the same bits [width] in all lanes."""
+    def set_lanes(self, port: str, bits: np.ndarray) -> None:
+        """Drive an input of any width with bits [width, lanes]."""
         at = [self.place[bit] for bit in self.netlist.inputs[port]]
-        self.values[at] = np.where(bits, _ONES, np.uint64(0))[:, None]
+        packed = np.packbits(np.ascontiguousarray(bits, np.uint8), axis=1, bitorder="little")
+        self.values[at] = np.ascontiguousarray(packed).view(np.uint64)
 
     def get(self, port: str) -> np.ndarray:
         """Return an output as a two's-complement number per lane, int64 [lanes]."""

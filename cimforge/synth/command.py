@@ -9,7 +9,7 @@ from cimforge.report.synth_page import synth_page
 from cimforge.spec.files import check_writable, write_atomic
 from cimforge.synth.liberty import read_library
 from cimforge.synth.opensta import sta_version
-from cimforge.synth.real import energy_records, model_workloads
+from cimforge.synth.real import energy_records, model_layers
 from cimforge.synth.run import (
     OSU018,
     OSU018_NODE,
@@ -60,10 +60,8 @@ def run_synth(config_name: str, out: Path, *, liberty: Path | None = None, node_
         with bars.task("time", len(design.netlists)) as bar:
             records = records_of(design, library, node_nm, lambda _: bar.advance())
         if model:
-            column = next(name for name in design.netlists if name.endswith("_column"))
             with bars.task("toggle", None):
-                records += energy_records(design.netlists[column], config,
-                                          model_workloads(model, layer, config))
+                records += energy_records(design, config, model_layers(model, layer, config))
     shown = f" --liberty {path.name}" if liberty else ""
     report = write_records(
         out / "synth.json", f"cimforge synth {config_name}{shown} --block {top}"

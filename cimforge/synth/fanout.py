@@ -59,10 +59,10 @@ def with_trees(netlist: Netlist) -> Netlist:
                 for i, bit in enumerate(bits):
                     if isinstance(bit, int) and bit not in clock:
                         sinks.setdefault(bit, []).append((bits, i))
-    fresh = 1 + max((bit for bits, _ in (place for places in sinks.values() for place in places)
-                     for bit in bits if isinstance(bit, int)), default=0)
-    fresh = max(fresh, 1 + max((b for bits in (*netlist.inputs.values(), *netlist.outputs.values())
-                                for b in bits if isinstance(b, int)), default=0))
+    fresh = 1 + max(bit for bits in (
+        *netlist.inputs.values(), *netlist.outputs.values(),
+        *(bits for i in copies.values() for bits in i.pins.values()), [0])
+        for bit in bits if isinstance(bit, int))
     buffers: list[Instance] = []
     for bit in sorted(sinks):
         places = sinks[bit]

@@ -1,12 +1,7 @@
-"""What one column sees of a pruned layer: weights of many outputs, activations of real text.
+"""A macro's netlists under a compiled layer: the toggles of every block."""
 
-Every lane of the simulator is another output column with the same activations, as in a sub-macro.
-Tiles follow each other along the layer's inputs; while one computes, the next one is written into
-the other bank. Of the sub-macros it is the first, with all of them working on one output (G = P).
-"""
-
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -14,166 +9,211 @@ from cimforge.spec.config import DcimConfig
 from cimforge.spec.errors import DataError
 from cimforge.synth.activity import Simulator
 from cimforge.synth.netlist import Netlist
+from cimforge.synth.trace import Cycle
+from cimforge_verif import golden
 
-__all__ = ["Workload", "column_tiles", "run_column"]
+__all__ = ["opened", "run_columns", "run_distribution", "run_macro", "run_merging",
+           "run_sub_macros"]
 
 
-@dataclass(frozen=True)
-class Workload:
-    """A layer.
+def opened(netlist: Netlist) -> Netlist:
+    """Return a netlist without the instances in it: what they drive becomes inputs.
 
-    Attributes
+    The inputs are called as the instance and its port, such as ``merging.merged__3``.
+    """
+    inputs = dict(netlist.inputs)
+    for other in netlist.others:
+        reads = netlist.reads_of(other)
+        inputs |= {f"{other.name}.{port}": bits for port, bits in other.pins.items()
+                   if port not in reads}
+    return replace(netlist, inputs=inputs, others=[])
+
+
+def _planes(numbers: np.ndarray, width: int) -> np.ndarray:
+    """Return the bits of integers [..., width], the lowest first."""
+    return (numbers[..., None] >> np.arange(width)) & 1
+
+
+class _Lanes:
+    """A simulator of ``count`` equal blocks, with as many copies as fill its words.
+
+    Parameters
     ----------
-    name : str
-    n : int
-        Kept weights of every ``max_m`` inputs: the macro's mode.
-    weights : int array [O, K]
-    inputs : int array [T, K]
+    netlist : Netlist
+    count : int
     """
 
-    name: str
-    n: int
-    weights: np.ndarray
-    inputs: np.ndarray
+    def __init__(self, netlist: Netlist, count: int):
+        lanes = int(np.lcm(count, 64))
+        self.sim, self._copies = Simulator(netlist, lanes), lanes // count
+        self.count = count
+        if "rst" in netlist.inputs:
+            self.sim.set("rst", 0)
 
-    @property
-    def sparsity(self) -> float:
-        """Share of zero weights."""
-        return float((self.weights == 0).mean())
+    def set(self, port: str, numbers: np.ndarray | int) -> None:
+        """Drive an input: a number for all blocks, or one each [count]; some have no such input."""
+        if port in self.sim.netlist.inputs:
+            each = np.broadcast_to(np.asarray(numbers, np.int64), self.count)
+            self.sim.set(port, np.tile(each, self._copies))
 
+    def set_fields(self, port: str, numbers: np.ndarray, width: int) -> None:
+        """Drive an input of many fields with numbers [count, fields]."""
+        bits = _planes(numbers, width).reshape(self.count, -1).T
+        self.sim.set_lanes(port, np.tile(bits, self._copies))
 
-def _packed(block: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return values and positions [O, B, n] of blocks [O, B, M], ascending, filled up with zeros.
-
-    Raises
-    ------
-    DataError
-        A block has more than ``n`` nonzero weights.
-    """
-    if ((block != 0).sum(axis=2) > n).any():
-        raise DataError(f"a block of {block.shape[2]} inputs has more than {n} weights")
-    order = np.argsort(block == 0, axis=2, kind="stable")[:, :, :n]
-    return np.take_along_axis(block, order, axis=2), order
+    def get(self, port: str) -> np.ndarray:
+        """Return an output of every block [count]."""
+        return self.sim.get(port)[:self.count]
 
 
-def column_tiles(config: DcimConfig, work: Workload) -> Iterator[tuple[np.ndarray, ...]]:
-    """Yield words, products' weights, positions and blocks of one tile after another.
-
-    Yields
-    ------
-    words : int array [R, O]
-        What is written into every row.
-    values, positions : int array [R, O]
-        The weight of every row and the line it takes.
-    lines : int array [R, T, M]
-        The activations of every row's block.
-    """
-    m, rows = config.max_m, config.rows
-    blocks = -(-work.weights.shape[1] // m)
-    pad = ((0, 0), (0, blocks * m - work.weights.shape[1]))
-    values, positions = _packed(
-        np.pad(work.weights, pad).reshape(len(work.weights), blocks, m), work.n)
-    acts = np.pad(work.inputs, pad).reshape(len(work.inputs), blocks, m)
-    slots = np.arange(rows) * config.sub_macros  # of the first sub-macro
-    tile_blocks = config.slots // work.n
-    for first in range(0, blocks - tile_blocks + 1, tile_blocks):
-        block, place = slots // work.n, slots % work.n
-        used = block < tile_blocks
-        block = np.where(used, first + block, first)
-        w = np.where(used, values[:, block, place], 0).T
-        p = np.where(used, positions[:, block, place], 0).T
-        lines = np.where(used[:, None, None], acts[:, block].transpose(1, 0, 2), 0)
-        words = (w & (1 << config.weight_bits) - 1) | p << config.weight_bits
-        yield words, w, p, lines
-
-
-def run_column(netlist: Netlist, config: DcimConfig, work: Workload) -> Simulator:
-    """Run a layer through a column's netlist; every sum is compared with the exact one.
+def run_columns(netlist: Netlist, config: DcimConfig, cycles: Iterable[Cycle],
+                name: str = "layer") -> Simulator:
+    """Run all column units of a macro; every sum is compared with the exact one.
 
     Parameters
     ----------
     netlist : Netlist
         Of a column.
     config : DcimConfig
-        With ``line`` select and ``index_share`` 1.
-    work : Workload
-        Of at least 64 outputs, of which a multiple of 64 runs, and at least two tiles.
+    cycles : iterable of Cycle
+    name : str
+        Of the layer, for the error.
 
     Returns
     -------
     Simulator
-        With the toggles since the second tile began.
+        Its lanes are column units; toggles since the first vector.
 
     Raises
     ------
     DataError
-        The layer is too small, or the netlist computes something else.
+        The netlist computes something else.
     """
-    if config.select != "line" or config.index_share != 1:
-        raise DataError("energy of a workload needs select: line and index_share: 1")
-    lanes = len(work.weights) // 64 * 64
-    tiles = list(column_tiles(config, work))
-    if not lanes or len(tiles) < 2:
-        raise DataError(f"{work.name}: {len(work.weights)} outputs and {len(tiles)} tiles; "
-                        "wanted at least 64 and 2")
-    sim = Simulator(netlist, lanes)
-    sim.set("rst", 0)
-    sim.set("active", 1)
-    _load(sim, config, tiles[0][0][:, :lanes], 0, range(config.rows))
-    sim.forget()
-    for i, tile in enumerate(tiles):
-        following = tiles[i + 1][0][:, :lanes] if i + 1 < len(tiles) else None
-        _compute(sim, config, tile, following, i % config.weight_banks, work.name)
-    return sim
+    share, units = config.index_share, config.units
+    lanes = _Lanes(netlist, config.sub_macros * units)
+    expected: list[np.ndarray | None] = [None] * (config.adder_stages - 1)
+    for cycle in _counted(lanes.sim, cycles):
+        _drive_array(lanes, config, cycle, np.repeat(np.arange(config.sub_macros), units))
+        if cycle.active is not None:
+            words = (cycle.active.reshape(-1, share) << np.arange(share)).sum(axis=-1)
+            lanes.set("active", words)
+        if cycle.write:
+            lanes.set("write__data__0", cycle.write.words.ravel())
+        lanes.sim.clock()
+        expected.append(cycle.sums)
+        if (wanted := expected.pop(0)) is not None:
+            got = np.stack([lanes.get(f"sum__{j}") for j in range(share)], axis=-1)
+            if not np.array_equal(got.reshape(wanted.shape), wanted):
+                raise DataError(f"{name}: the netlist of {netlist.top} computes other sums")
+    return lanes.sim
 
 
-def _load(sim: Simulator, config: DcimConfig, words: np.ndarray, bank: int, rows) -> None:
-    sim.set("enable", 0)
-    for row in rows:
-        _write(sim, words, bank, row)
-        sim.clock()
+def run_sub_macros(netlist: Netlist, config: DcimConfig, cycles: Iterable[Cycle]) -> Simulator:
+    """Run what sub-macros have besides their columns: the trees of their lines."""
+    lanes = _Lanes(opened(netlist), config.sub_macros)
+    for cycle in _counted(lanes.sim, cycles):
+        _drive_array(lanes, config, cycle, np.arange(config.sub_macros))
+        if cycle.write:
+            for unit in range(config.units):
+                lanes.set(f"write__data__{unit}", cycle.write.words[:, unit])
+        lanes.sim.clock()
+    return lanes.sim
 
 
-def _write(sim: Simulator, words: np.ndarray | None, bank: int, row: int) -> None:
-    """Drive the write port, or switch it off."""
-    if words is None or row >= len(words):
-        sim.set("write__en", 0)
-    else:
-        sim.set("write__en", 1)
-        sim.set("write__bank", bank)
-        sim.set("write__row", row)
-        sim.set("write__data__0", words[row])
+def run_distribution(netlist: Netlist, config: DcimConfig, cycles: Iterable[Cycle]) -> Simulator:
+    """Run the distribution network."""
+    lanes = _Lanes(netlist, 1)
+    for cycle in _counted(lanes.sim, cycles):
+        if cycle.window is not None:
+            _drive_window(lanes, config, cycle, "")
+            if cycle.selects:
+                for level, chosen in zip(("level1", "level2"), cycle.selects, strict=True):
+                    for (row, p), value in np.ndenumerate(chosen):
+                        lanes.set(f"{level}__{row}__{p}", int(value))
+        lanes.sim.clock()
+    return lanes.sim
 
 
-def _compute(sim: Simulator, config: DcimConfig, tile, following, bank: int, name: str) -> None:
-    """Run all vectors of a tile, and write the next one meanwhile if there is a second bank."""
-    _, values, positions, lines = tile
-    lanes = sim.lanes
-    other = 1 - bank if config.weight_banks == 2 else None
-    row = 0
-    for vector in range(lines.shape[1]):
-        taken = np.take_along_axis(lines[:, vector], positions[:, :lanes], axis=1)
-        expected = (values[:, :lanes] * taken).sum(axis=0)
-        for part in range(config.slices):
-            sim.set("enable", 1)
-            sim.set("first", int(part == 0))
-            sim.set("last", int(part == config.slices - 1))
-            sim.set("bank", bank)
-            _drive(sim, config, lines[:, vector], part)
-            _write(sim, following if other is not None else None, other or 0, row)
-            row += 1
-            sim.clock()
-        if not np.array_equal(sim.get("sum__0"), expected):
-            raise DataError(f"{name}: the netlist of {sim.netlist.top} computes other sums")
-    rest = range(row, config.rows) if other is not None else range(config.rows)
-    if following is not None:
-        _load(sim, config, following, bank if other is None else other, rest)
+def run_merging(netlist: Netlist, config: DcimConfig, cycles: Iterable[Cycle]) -> Simulator:
+    """Run the merging network."""
+    lanes = _Lanes(netlist, 1)
+    for cycle in _counted(lanes.sim, cycles):
+        if cycle.sums is not None and cycle.mode is not None:
+            for (p, column), value in np.ndenumerate(cycle.sums):
+                lanes.set(f"sum__{p}__{column}", int(value))
+            lanes.set("group_log2", cycle.mode.group.bit_length() - 1)
+        lanes.sim.clock()
+    return lanes.sim
 
 
-def _drive(sim: Simulator, config: DcimConfig, lines: np.ndarray, part: int) -> None:
-    """Put a slice of the activations [R, M] on the lines."""
-    width = config.act_slice
-    slices = (lines >> part * width) & (1 << width) - 1
-    for row in range(config.rows):
-        bits = (slices[row][:, None] >> np.arange(width)) & 1
-        sim.set_bits(f"line__{row}", bits.ravel())
+def run_macro(netlist: Netlist, config: DcimConfig, cycles: Iterable[Cycle]) -> Simulator:
+    """Run what a macro has of its own: registers of lines and sums, their trees, the tags."""
+    lanes = _Lanes(opened(netlist), 1)
+    lanes.set("merged__ready", 1)
+    lanes.set("vectors__steps", 1)
+    sums: list[np.ndarray | None] = [None] * (config.adder_stages + 1)
+    group = 1
+    for cycle in _counted(lanes.sim, cycles):
+        valid = cycle.lines is not None
+        lanes.set("vectors__valid", int(valid))
+        lanes.set("vectors__bank", cycle.bank)
+        if cycle.lines is not None and cycle.mode is not None:
+            group = cycle.mode.group
+            _drive_window(lanes, config, cycle, "vectors__")
+            for p, row in np.ndindex(cycle.lines.shape[:2]):
+                lanes.set_fields(f"distribution.line__{p}__{row}", cycle.lines[p, row][None],
+                                 config.act_slice)
+        for p in range(config.sub_macros):
+            chosen = cycle.write is not None and bool(cycle.write.chosen[p])
+            lanes.set(f"write__{p}__en", int(chosen))
+            if cycle.write:
+                lanes.set(f"write__{p}__row", cycle.write.row)
+                lanes.set(f"write__{p}__bank", cycle.write.bank)
+                for unit, word in enumerate(cycle.write.words[p]):
+                    lanes.set(f"write__{p}__data__{unit}", int(word))
+        sums.append(cycle.sums)
+        if (now := sums.pop(0)) is not None:
+            for lane, value in enumerate(golden.merging(config, now, group)):
+                lanes.set(f"merging.merged__{lane}", int(value))
+        lanes.sim.clock()
+    return lanes.sim
+
+
+def _counted(sim: Simulator, cycles: Iterable[Cycle]) -> Iterable[Cycle]:
+    """Yield cycles, and count toggles from the first vector on."""
+    began = False
+    for cycle in cycles:
+        if not began and cycle.lines is not None:
+            sim.forget()
+            began = True
+        yield cycle
+
+
+def _drive_array(lanes: _Lanes, config: DcimConfig, cycle: Cycle, sub_macro: np.ndarray) -> None:
+    """Drive what columns and sub-macros share; ``sub_macro`` is that of every lane."""
+    flags: Mapping[str, int] = {
+        "enable": cycle.lines is not None, "advance": 1, "first": cycle.first, "last": cycle.last,
+        "bank": cycle.bank}
+    for port, value in flags.items():
+        lanes.set(port, int(value))
+    if cycle.lines is not None:
+        for row in range(config.rows):
+            lanes.set_fields(f"line__{row}", cycle.lines[sub_macro, row], config.act_slice)
+    write = cycle.write
+    lanes.set("write__en", write.chosen[sub_macro].astype(int) if write else 0)
+    if write:
+        lanes.set("write__row", write.row)
+        lanes.set("write__bank", write.bank)
+
+
+def _drive_window(lanes: _Lanes, config: DcimConfig, cycle: Cycle, prefix: str) -> None:
+    """Drive a window and its mode."""
+    assert cycle.window is not None
+    assert cycle.mode is not None
+    from cimforge_hw.dcim.mode import mode_value
+
+    for block, inputs in enumerate(cycle.window.reshape(-1, config.max_m)):
+        port = f"{prefix}window__{block}"
+        if port in lanes.sim.netlist.inputs:
+            lanes.set_fields(port, inputs[None], config.act_slice)
+    lanes.set(f"{prefix}mode", mode_value(cycle.mode))
