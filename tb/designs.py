@@ -1,6 +1,7 @@
 """What is built: blocks and tiles by name, such as ``column/tiny``; emitted and built once each.
 
-``soc/NAME`` and ``analog_soc/NAME`` are tiles on a bus.
+``soc/NAME`` and ``analog_soc/NAME`` are tiles on a bus, ``synthesis/NAME`` is a tile as synthesis
+takes it.
 
 Emitting the full-size tile takes longer than simulating it, so Verilog is cached by a digest of
 everything it comes from: the sources of the generator, the configuration, Amaranth's version.
@@ -79,7 +80,8 @@ def config_of(name: str) -> DcimConfig:
 def top_of(design: str) -> str:
     """Return the name of a design's top module."""
     block = design.partition("/")[0]
-    return {"tile": "dcim_tile", "analog": "analog_tile", "soc": "dcim_soc"}.get(block, block)
+    return {"tile": "dcim_tile", "synthesis": "dcim_tile", "analog": "analog_tile",
+            "soc": "dcim_soc"}.get(block, block)
 
 
 def config_of_design(design: str) -> DcimConfig | AnalogConfig:
@@ -97,7 +99,7 @@ def _component(design: str):
         from cimforge_hw.soc.wrapper import Soc
 
         return Soc(config_of_design(design))
-    block = "dcim_tile" if block == "tile" else block
+    block = "dcim_tile" if block in ("tile", "synthesis") else block
     module = "tile" if block == "dcim_tile" else block
     kind = "".join(word.capitalize() for word in block.split("_"))
     package = "common" if block == "requantizer" else "dcim"
@@ -117,14 +119,16 @@ def _generator_digest() -> str:
 
 def verilog(design: str) -> str:
     """Return a design's Verilog."""
-    from cimforge_hw.emit import emit_component
+    from cimforge_hw.emit import SYNTHESIS, emit_component
 
     key = f"{_generator_digest()}/{config_of_design(design).digest}"
     digest = hashlib.sha256(key.encode()).hexdigest()[:16]
     path = ROOT / "build" / "tb" / f"{re.sub('/', '-', design)}-{digest}.v"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(path, emit_component(_component(design), top_of(design)).verilog.encode())
+        instead = SYNTHESIS if design.startswith("synthesis/") else {}
+        write_atomic(path, emit_component(_component(design), top_of(design),
+                                          instead=instead).verilog.encode())
     return path.read_text(encoding="utf-8")
 
 

@@ -27,7 +27,8 @@ from tb.tile_cases import (
 pytestmark = pytest.mark.verilator
 
 SIZE = "" if os.environ.get("CIMFORGE_FULL_BASELINES") == "1" else "-8x8"
-SMALL = ["tile/tiny", "tile/narrow", "tile/tiny_pair", "tile/single", "tile/wide"]
+SMALL = ["tile/tiny", "tile/narrow", "tile/tiny_pair", "tile/single", "tile/wide",
+         "synthesis/tiny", "synthesis/narrow"]
 REDUCED = [f"tile/{name}{SIZE}" for name in BASELINES]
 FULL = ["tile/default", "tile/serial", "tile/pair"]
 #: No stream waits; all do now and then; the sink is slow; the inputs trickle in.

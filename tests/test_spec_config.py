@@ -72,8 +72,9 @@ def test_every_parameter_has_an_error():
 @pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(DcimConfig)])
 def test_every_parameter_changes_the_digest(name):
     other = dict(sub_macros=2, rows=16, cols=16, weight_bits=4, act_bits=4, act_slice=1, max_m=4,
-                 fixed_n=2, select="pair", index_share=2, weight_banks=1, adder_stages=1, acc_bits=33,
-                 max_k=9, load_rows=1, act_port_bits=64, out_port=1, act_depth=9, acc_depth=9)
+                 fixed_n=2, select="pair", index_share=2, weight_banks=1, adder_stages=1,
+                 acc_bits=33, max_k=9, load_rows=1, act_port_bits=64, out_port=1, act_depth=9,
+                 acc_depth=9)
     base = DcimConfig(act_slice=4)
     assert base.replace(**{name: other[name]}).digest != base.digest
 

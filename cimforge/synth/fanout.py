@@ -59,10 +59,10 @@ def with_trees(netlist: Netlist) -> Netlist:
                 for i, bit in enumerate(bits):
                     if isinstance(bit, int) and bit not in clock:
                         sinks.setdefault(bit, []).append((bits, i))
-    fresh = 1 + max(bit for bits in (
-        *netlist.inputs.values(), *netlist.outputs.values(),
-        *(bits for i in copies.values() for bits in i.pins.values()), [0])
-        for bit in bits if isinstance(bit, int))
+    pins = [bits for instance in copies.values() for bits in instance.pins.values()]
+    used = (bit for bits in (*netlist.inputs.values(), *netlist.outputs.values(), *pins)
+            for bit in bits if isinstance(bit, int))
+    fresh = 1 + max(used, default=0)
     buffers: list[Instance] = []
     for bit in sorted(sinks):
         places = sinks[bit]

@@ -30,8 +30,11 @@ from cimforge_hw.dcim.tile import DcimTile
 from cimforge_hw.sidecar import component_ports, describe
 from cimforge_hw.soc.wrapper import Soc
 
-__all__ = ["Emission", "emit_analog_tile", "emit_component", "emit_soc", "emit_tile",
+__all__ = ["SYNTHESIS", "Emission", "emit_analog_tile", "emit_component", "emit_soc", "emit_tile",
            "write_if_changed"]
+
+#: What stands in for components where Verilog is for synthesis.
+SYNTHESIS: Mapping[type, type] = MappingProxyType({Column: CarrySaveColumn})
 
 # The attributes that Amaranth leaves for debugging; they carry paths of this machine.
 _ATTRIBUTES = ("generator", "top", "src", "amaranth.hierarchy", "amaranth.decoding")
@@ -193,7 +196,7 @@ def emit_tile(config: DcimConfig, top: str = "dcim_tile", *, synthesis: bool = F
     """
     _check_top(top)  # before there is a tile that nobody emits
     return emit_component(DcimTile(config), top,
-                          instead={Column: CarrySaveColumn} if synthesis else {})
+                          instead=SYNTHESIS if synthesis else {})
 
 
 def emit_analog_tile(config: AnalogConfig, top: str = "analog_tile") -> Emission:
