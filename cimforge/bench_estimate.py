@@ -16,7 +16,7 @@ def estimate_rows(layers: int = _LAYERS) -> list[Row]:
 
     Baselines are those layers one by one, by the recurrence that skips blocks only.
     """
-    from cimforge.estimate.model import estimate_shapes
+    from cimforge.cycles.model import estimate_shapes
     from cimforge.spec.pattern import NmPattern
     from cimforge.spec.yaml_config import load_config
     from cimforge_sw.compile.cost import pattern_cycles

@@ -31,7 +31,7 @@ def estimate(shapes: Annotated[str, typer.Argument(
              ) -> None:
     """Predict cycles, slot use and MACs of a model from its shapes, without weights."""
     if table:
-        from cimforge.estimate.run import run_table
+        from cimforge.cycles.run import run_table
 
         text, met = run_table(out)
         typer.echo(text, nl=False)
@@ -47,7 +47,7 @@ def estimate(shapes: Annotated[str, typer.Argument(
 def _page(source: str, configs: list[str], plan: str, tokens: int, resident: bool,
           by_layer: bool) -> str:
     """Return what the command prints; ratios are against the first configuration."""
-    from cimforge.estimate.model import estimate_shapes
+    from cimforge.cycles.model import estimate_shapes
     from cimforge.spec.yaml_config import load_config
     from cimforge_sw.plan import Plan
     from cimforge_sw.shapes import load_shapes

@@ -42,6 +42,12 @@ def test_every_public_name_exists():
         cf.flows  # noqa: B018
 
 
+def test_no_module_hides_a_public_function():
+    """Importing ``cimforge.x`` would replace ``cf.x`` for the rest of the process."""
+    modules = {module.name for module in pkgutil.iter_modules(cf.__path__)}
+    assert not modules & set(cf.__all__)
+
+
 def test_examples_run():
     count = 0
     for module in pkgutil.walk_packages(cf.__path__, "cimforge."):

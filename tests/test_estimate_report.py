@@ -8,9 +8,9 @@ import pytest
 
 import cimforge as cf
 from cimforge.cli import main
-from cimforge.estimate.bars import bars
-from cimforge.estimate.model import estimate_shapes
-from cimforge.estimate.plans import DONORS, accuracy_rows, mixed, transferred
+from cimforge.cycles.bars import bars
+from cimforge.cycles.model import estimate_shapes
+from cimforge.cycles.plans import DONORS, accuracy_rows, mixed, transferred
 from cimforge.report.estimate_page import estimate_page
 from cimforge.spec.errors import DataError
 from cimforge.spec.pattern import NmPattern

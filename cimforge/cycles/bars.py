@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from cimforge.estimate.designs import BUFFERS, KINDS
+from cimforge.cycles.designs import BUFFERS, KINDS
 
 __all__ = ["bars"]
 

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from cimforge.estimate.bars import bars
-from cimforge.estimate.equal import equal_records
-from cimforge.estimate.records import large_records
+from cimforge.cycles.bars import bars
+from cimforge.cycles.equal import equal_records
+from cimforge.cycles.records import large_records
 from cimforge.report.estimate_page import estimate_chart, estimate_page
 from cimforge.report.progress import progress
 from cimforge.report.records import write_records

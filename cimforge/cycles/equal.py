@@ -5,9 +5,9 @@ from pathlib import Path
 from statistics import geometric_mean
 from typing import Any
 
-from cimforge.estimate.designs import BUFFERS, CLASS_50, CLASS_75, FLEXIBLE, KINDS, totals
-from cimforge.estimate.plans import accuracy_rows, uniform
-from cimforge.estimate.records import Record, counted
+from cimforge.cycles.designs import BUFFERS, CLASS_50, CLASS_75, FLEXIBLE, KINDS, totals
+from cimforge.cycles.plans import accuracy_rows, uniform
+from cimforge.cycles.records import Record, counted
 from cimforge.spec.pattern import NmPattern
 
 __all__ = ["OWN", "equal_records"]

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cimforge.estimate.designs import (
+from cimforge.cycles.designs import (
     BUFFERS,
     CLASS_50,
     CLASS_75,
@@ -15,8 +15,8 @@ from cimforge.estimate.designs import (
     designs,
     totals,
 )
-from cimforge.estimate.model import ModelCost, estimate_shapes
-from cimforge.estimate.plans import (
+from cimforge.cycles.model import ModelCost, estimate_shapes
+from cimforge.cycles.plans import (
     DONORS,
     LARGE,
     UNIFORM,
