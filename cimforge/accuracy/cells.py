@@ -10,8 +10,8 @@ from typing import Any
 from cimforge.spec.errors import DataError
 from cimforge.spec.files import write_atomic
 
-__all__ = ["MODELS", "NUMBERS", "PATTERNS", "SEEDS", "TARGETS", "TEXTS", "Cell", "cells",
-           "wrong_key"]
+__all__ = ["MODELS", "NUMBERS", "PATTERNS", "SEEDS", "TARGETS", "TEXTS", "WITHIN", "Cell",
+           "cells", "wrong_key"]
 
 MODELS = ("stdlib-llama", "stdlib-mamba", "all-MiniLM-L6-v2")
 TARGETS = (0.5, 0.6, 0.625, 0.7, 0.75)
@@ -24,6 +24,11 @@ SELECTED = ("uniform", "owl", "flow", "flow-line", "flow-x")
 #: the targets that are uniform patterns as well.
 UPDATED = ("uniform+update", "flow+update", "flow-x+update")
 UPDATED_TARGETS = (0.5, 0.625, 0.75)
+#: FLOW-X within fewer cycles than a fixed macro takes: the macro, its pattern, and where between
+#: the least cycles (0) and that macro's (1) the limit is. Plans within those of 4:8 are faster than
+#: 1:2 and 2:4, too, and those of 2:8 faster than 1:4.
+WITHIN = {"flow-x@dense": ("dense", "1:1", 0.98), "flow-x@4:8": ("fixed_4_8", "4:8", 0.8),
+          "flow-x@2:8": ("fixed_2_8", "2:8", 0.7)}
 #: Raised when a method changes: what was measured before is then measured again.
 REVISIONS = {"flow": 2, "flow-line": 2, "flow+update": 2}
 
