@@ -33,9 +33,11 @@ LEVELS = [NmPattern(n, 8) for n in range(1, 9)]
 def test_every_model_has_a_cell_for_each_class_of_fixed_macros():
     found = list(between())
     assert len(found) == len(set(found)) == len(MODELS) * len(SEEDS) * len(WITHIN)
-    for design, pattern, share in WITHIN.values():
+    for cell in found:
+        design, pattern = WITHIN[cell.method]
         assert OWN[design] == pattern
-        assert 0 < share < 1
+        assert 0 < cell.share < 1
+        assert cell.tag("abc") == f"abc.{cell.share}"
 
 
 def test_cells_go_into_a_file_of_their_own(monkeypatch, tmp_path):

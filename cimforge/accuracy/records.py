@@ -12,7 +12,7 @@ _METHODS = {"dense": ("dense", "1:1"), "uniform": ("uniform", "N:8"), "owl": ("o
             "flow-x": ("flow-x", "N:8"), "uniform+update": ("uniform+update", "N:8"),
             "flow+update": ("flow+update", "published"), "flow-x+update": ("flow-x+update", "N:8"),
             **{method: ("flow-x", f"N:8 within cycles of {pattern}")
-               for method, (_, pattern, _) in WITHIN.items()},
+               for method, (_, pattern) in WITHIN.items()},
             **{pattern: ("uniform", pattern) for pattern in PATTERNS}}
 _COLUMNS = {record: column for column, record in _METHODS.items()}
 #: Further results of a cell that are the same in both of its records.

@@ -129,9 +129,9 @@ class Subject:
         from cimforge.cycles.limits import cycle_limits
         from cimforge.spec.pattern import NmPattern
 
-        design, pattern, share = WITHIN[cell.method]
+        design, pattern = WITHIN[cell.method]
         limits = cycle_limits(self.selector.shapes, self.selector.options, design,
-                              NmPattern.parse(pattern), share)
+                              NmPattern.parse(pattern), cell.share)
         selection = self.selector.within(limits, journal=cell.journal(folder), progress=progress)
         return selection.plan, selection.details
 
