@@ -24,8 +24,8 @@ SELECTED = ("uniform", "owl", "flow", "flow-line", "flow-x")
 #: the targets that are uniform patterns as well.
 UPDATED = ("uniform+update", "flow+update", "flow-x+update")
 UPDATED_TARGETS = (0.5, 0.625, 0.75)
-#: FLOW-X within fewer cycles than a fixed macro takes: the macro and its pattern. Plans within those
-#: of 4:8 are faster than 1:2 and 2:4, too, and those of 2:8 faster than 1:4.
+#: FLOW-X within fewer cycles than a fixed macro takes: the macro and its pattern. Plans within
+#: those of 4:8 are faster than 1:2 and 2:4, too, and those of 2:8 faster than 1:4.
 WITHIN = {"flow-x@4:8": ("fixed_4_8", "4:8"), "flow-x@2:8": ("fixed_2_8", "2:8"),
           "flow-x@dense": ("dense", "1:1")}
 #: Where between the least cycles (0) and that macro's (1) the limit is, and of models with another.
@@ -75,9 +75,9 @@ class Cell:
     seed: int
 
     @property
-    def share(self) -> float | None:
-        """Where the limit on cycles is, one of `SHARES`; None for methods without one."""
-        return MODEL_SHARES.get((self.model, self.method), SHARES.get(self.method))
+    def share(self) -> float:
+        """Where the limit on cycles is; for the methods of `WITHIN` only."""
+        return MODEL_SHARES.get((self.model, self.method), SHARES[self.method])
 
     def path(self, folder: Path) -> Path:
         """Return the file of the result."""
@@ -90,7 +90,7 @@ class Cell:
 
     def tag(self, digest: str) -> str:
         """Return what a result depends on: model and texts, and the method's revision or share."""
-        revision = REVISIONS.get(self.method, self.share)
+        revision = self.share if self.method in WITHIN else REVISIONS.get(self.method)
         return f"{digest}.{revision}" if revision else digest
 
     def load(self, folder: Path, digest: str) -> dict | None:
