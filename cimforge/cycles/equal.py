@@ -30,7 +30,8 @@ def equal_records(*tables: Path) -> list[Record]:
     ----------
     tables : Path
         Files of `accuracy_rows`: the accuracy table, and those with further plans. A plan counts
-        only beside a fixed pattern of the same model, weights, texts and seed.
+        only beside a fixed pattern of the same model, weights, texts and seed; seeds of a model
+        that further plans do not have yet are left out.
 
     Raises
     ------
@@ -39,8 +40,12 @@ def equal_records(*tables: Path) -> list[Record]:
     """
     from cimforge_sw.shapes import load_shapes
 
-    rows = [row for table in tables for row in accuracy_rows(table)
-            if row["quantized"] and not row["method"].endswith("+update")]
+    found = [[row for row in accuracy_rows(table)
+              if row["quantized"] and not row["method"].endswith("+update")] for table in tables]
+    further = {(row["model"], row["seed"]) for more in found[1:] for row in more}
+    partly = {model for model, _ in further}
+    rows = [row for table in found for row in table
+            if row["model"] not in partly or (row["model"], row["seed"]) in further]
     shapes = {name: load_shapes(name) for name in dict.fromkeys(row["model"] for row in rows)}
     keys = {}
     for row in rows:
@@ -106,5 +111,5 @@ def _record(design: str, pairs: list[tuple[Record, Record]], found: list[float],
             "ours": geometric_mean(found), "unit": "ratio",
             "assumptions": f"{_HOW}; {BUFFERS[more['buffer']]}", "against": design, **more,
             "class_75": design in CLASS_75, "class_50": design in CLASS_50, "by_seed": found,
-            "plans": plans, "metric": own["metric"], "scores": scores,
+            "seeds": [fixed["seed"] for fixed, _ in pairs], "plans": plans, "metric": own["metric"], "scores": scores,
             "fixed_scores": [fixed["value"] for fixed, _ in pairs]}

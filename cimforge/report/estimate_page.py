@@ -39,8 +39,9 @@ _RATIO = ("Ratio of cycles to the best fixed macro of the class; above 1 the fle
 _THREE = ("{tokens} tokens; three ratios: streamed at equal rows / streamed at equal bits / "
           "resident.")
 _EQUAL = ("How many times fewer cycles than a fixed macro with its own uniform pattern, at a score "
-          "that is not worse (INT8, geometric mean of the seeds; least of them); `most`: with all "
-          "layers in 1:8, whatever the score.")
+          "that is not worse (INT8; geometric mean of the seeds for which FLOW-X plans within "
+          "cycles are recorded, and the least of them); `most`: with all layers in 1:8, whatever "
+          "the score.")
 
 
 def estimate_page(report: dict[str, Any]) -> str:
@@ -102,11 +103,12 @@ def _slots(records: Records) -> list[str]:
 
 def _equal(records: Records) -> list[str]:
     rows = _where(records, figure="latency_at_equal_accuracy", tokens=128)
-    head = ("model", "against", "tokens", "weights", "buffers", "ratio", "least seed", "most",
-            "plan, first seed")
+    head = ("model", "against", "tokens", "weights", "buffers", "ratio", "least seed", "seeds",
+            "most", "plan, first seed")
     return _table(head, (
         (r["model"], r["against"], str(r["tokens"]), r["weights"], r["buffer"],
-         f"{r['ours']:.3f}", f"{min(r['by_seed']):.3f}", f"{r['most']:.2f}", r["plans"][0])
+         f"{r['ours']:.3f}", f"{min(r['by_seed']):.3f}",
+         str(len(r["seeds"])), f"{r['most']:.2f}", r["plans"][0])
         for r in rows))
 
 
