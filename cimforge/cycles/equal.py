@@ -111,5 +111,6 @@ def _record(design: str, pairs: list[tuple[Record, Record]], found: list[float],
             "ours": geometric_mean(found), "unit": "ratio",
             "assumptions": f"{_HOW}; {BUFFERS[more['buffer']]}", "against": design, **more,
             "class_75": design in CLASS_75, "class_50": design in CLASS_50, "by_seed": found,
-            "seeds": [fixed["seed"] for fixed, _ in pairs], "plans": plans, "metric": own["metric"], "scores": scores,
+            "seeds": [fixed["seed"] for fixed, _ in pairs], "plans": plans,
+            "metric": own["metric"], "scores": scores,
             "fixed_scores": [fixed["value"] for fixed, _ in pairs]}

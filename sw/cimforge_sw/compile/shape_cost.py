@@ -38,7 +38,7 @@ class Costs:
     kept, cells : ndarray of int64 [L]
         Weights that the pattern keeps, and cells of all tiles.
     least_cells : ndarray of int64 [L]
-        Cells with the G that takes fewest; the fastest may take more.
+        Cells with the mode, passes and G that take fewest; the fastest may take more.
     """
 
     modes: tuple[Mode, ...]
