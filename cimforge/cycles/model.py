@@ -85,7 +85,8 @@ class ModelCost:
     def slot_use(self, least_inputs: int = 0, best: bool = False) -> float:
         """Return the slot use of layers with so many inputs, weighted by their parameters.
 
-        With the mode, passes and G that need fewest cells if ``best``; NaN if there are no such layers.
+        With the mode, passes and G that need fewest cells if ``best``; NaN if there are no such
+        layers.
         """
         mine = [layer for layer in self.layers if layer.layer.inputs >= least_inputs]
         if not mine:
