@@ -22,6 +22,9 @@ from cimforge_sw.variants import Variants
 __all__ = ["flow_x"]
 
 Progress = Callable[[int, int], None]
+#: Of steps within several limits: what adds up only approximately need not be solved to the last
+#: digit, and limits that are much alike would make that take minutes.
+_GAP = 0.005
 
 
 class _Search:
@@ -92,9 +95,10 @@ class _Search:
         """Return the best plan found along shorter and shorter steps of the knapsack."""
         best, moves = base, len(base)
         stay = np.arange(change.shape[1]) == base[:, None]
+        gap = _GAP if len(self.limits) > 1 else 0.0
         while moves >= 2:
             proposal = self.budget.solve(change, [
-                *self.limits, Limit(np.where(stay, 0.0, 1.0), high=moves)])
+                *self.limits, Limit(np.where(stay, 0.0, 1.0), high=moves)], gap)
             if proposal is None:
                 break
             if self.loss(proposal) < self.loss(best):
