@@ -33,8 +33,8 @@ _CAUSES = """
 - Equal accuracy: plans of the accuracy table, and of FLOW-X within fewer cycles than a fixed macro
   takes with its own pattern (`accuracy_equal.json`, `make accuracy-equal`). Ports and outputs bound
   the narrow layers of these models, so that not even 1:8 everywhere is much faster: column `most`.
-  Against `dense` there is none: whatever is pruned, even 2 % of the cycles' worth, costs a little
-  of a score that nothing was taken from.
+  Against `dense` there is none: on stdlib-llama, which was tried, even the pruning that saves 1 to
+  2 % of the cycles costs a little of the score.
 """
 _RATIO = ("Ratio of cycles to the best fixed macro of the class; above 1 the flexible one is "
           "faster.")
