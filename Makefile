@@ -14,7 +14,7 @@ PYTEST    := $(VENV)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: demo test lint verilog sim bench accuracy adc paper-monarch synth apt clean help
+.PHONY: demo test lint verilog sim bench accuracy accuracy-equal adc paper-monarch synth apt clean help
 
 demo: ## prune, compile, generate, simulate and report on the embedded model
 	$(BOOTSTRAP) demo
@@ -47,6 +47,10 @@ bench: ## the measured comparisons
 accuracy: ## the accuracy table of pruning; hours, and goes on if interrupted
 	$(BOOTSTRAP) accuracy
 	$(VENV)/python -m cimforge accuracy --cells $(BUILD)/accuracy
+
+accuracy-equal: ## plans for latency at equal accuracy; an hour, and goes on if interrupted
+	$(BOOTSTRAP) accuracy
+	$(VENV)/python -m cimforge accuracy --equal --cells $(BUILD)/accuracy
 
 adc: ## scores against ADC resolution; a quarter of an hour, and goes on if interrupted
 	$(BOOTSTRAP) adc

@@ -84,13 +84,17 @@ def accuracy(out: Annotated[Path, typer.Option(help="Folder of the report.")] = 
              cells: Annotated[Path, typer.Option(help="Folder of the cells' results.")] = Path(
                  "build/accuracy"),
              model: Annotated[list[str] | None, typer.Option(help="Only these.")] = None,
-             seed: Annotated[list[int] | None, typer.Option(min=0, help="Only these.")] = None
-             ) -> None:
+             seed: Annotated[list[int] | None, typer.Option(min=0, help="Only these.")] = None,
+             equal: Annotated[bool, typer.Option(
+                 "--equal", help="Cells for latency at equal accuracy, into a file of their own."
+             )] = False) -> None:
     """Measure the accuracy table; takes hours, and goes on where it was interrupted."""
+    from cimforge.accuracy.between import run_between
     from cimforge.accuracy.cells import MODELS, SEEDS
     from cimforge.accuracy.run import run_accuracy
 
-    typer.echo(run_accuracy(out, cells, tuple(model or MODELS), tuple(seed or SEEDS)))
+    run = run_between if equal else run_accuracy
+    typer.echo(run(out, cells, tuple(model or MODELS), tuple(seed or SEEDS)))
 
 
 def adc(out: Annotated[Path, typer.Option(help="Folder of the report.")] = Path("reports"),

@@ -19,6 +19,7 @@ from tb.tile_cases import (
     compiled,
     extremes,
     free_pattern,
+    in_passes,
     mode_layers,
     random_program,
     requantized,
@@ -50,6 +51,16 @@ def simulate(simulator, design):
 @pytest.fixture
 def config(design):
     return config_of(design.partition("/")[2])
+
+
+@pytest.mark.parametrize("design", ["tile/tiny", "tile/default"])
+def test_passes_that_the_compiler_chooses(simulate, config):
+    """Tiles of several passes add up, in exactly the predicted cycles."""
+    rng = np.random.default_rng(3)
+    layers = [in_passes(config, n, rng) for n in (config.max_m // 2 + 1, config.max_m - 1)]
+    for layer, result in zip(layers, simulate(layers), strict=True):
+        np.testing.assert_array_equal(result.results, layer.results)
+        assert result.counters["cycles"] == layer.counters["cycles"]
 
 
 @pytest.mark.parametrize(("design", "stalls"), [

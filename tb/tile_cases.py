@@ -26,7 +26,8 @@ from cimforge_verif.stimulus import random_inputs, random_layer
 from cimforge_verif.tile import Tile
 from cimforge_verif.vectors import VectorSet, make_vectors
 
-__all__ = ["compiled", "extremes", "free_pattern", "mode_layers", "random_program", "requantized"]
+__all__ = ["compiled", "extremes", "free_pattern", "in_passes", "mode_layers", "random_program",
+           "requantized"]
 
 
 def nm_weight(config: DcimConfig, rng, outputs: int, inputs: int, n: int, m: int,
@@ -64,6 +65,16 @@ def mode_layers(config: DcimConfig, seed: int) -> list[VectorSet]:
     """Return a layer for every legal mode."""
     rng = np.random.default_rng(seed)
     return [compiled(config, mode, rng) for mode in config.modes]
+
+
+def in_passes(config: DcimConfig, n: int, rng, tokens: int = 12) -> VectorSet:
+    """Compile a layer of N:max_m in the passes of a sparser mode, which the compiler chooses."""
+    widest = max(config.k_tile(mode) for mode in config.modes)
+    weight = nm_weight(config, rng, 2 * config.cols + 1, 3 * widest, n, config.max_m,
+                       config.index_share)
+    layer = compile_layer(config, f"{n} in passes", weight, NmPattern(n, config.max_m), tokens)
+    assert layer.passes > 1
+    return _checked(config, layer, weight, rng)
 
 
 def free_pattern(config: DcimConfig, n: int, m: int, rng, tokens: int = 2) -> VectorSet:

@@ -35,11 +35,11 @@ def build(config=SMALL, weight=GOOD, pattern="2:4", tokens=3, **options):
      r"^ffn\.0: the configuration takes at most max_k = 1024 inputs, not 1025$"),
     (dict(tokens=0), r"^ffn\.0: tokens must be an integer of at least 1, not 0$"),
     (dict(tokens=2.5), r"^ffn\.0: tokens must be an integer of at least 1, not 2\.5$"),
-    (dict(weight=np.ones((2, 300), dtype=np.int8), pattern="1:1"),
-     r"^ffn\.0: 300 inputs take 38 windows per token, but the .* buffer holds act_depth = 16$"),
-    (dict(weight=np.ones((2, 30), dtype=np.int8), pattern="1:1", group=1,
+    (dict(weight=np.ones((2, 900), dtype=np.int8), pattern="1:1"),
+     r"^ffn\.0: 900 inputs take 29 windows per token, but the .* buffer holds act_depth = 16$"),
+    (dict(weight=np.ones((2, 90), dtype=np.int8), pattern="1:1", group=1,
           config=SMALL.replace(act_depth=4)),
-     r"^ffn\.0: 30 inputs take 8 windows per token, but .* act_depth = 4$"),
+     r"^ffn\.0: 90 inputs take 6 windows per token, but .* act_depth = 4$"),
 ])
 def test_data(options, message):
     with pytest.raises(DataError, match=message):

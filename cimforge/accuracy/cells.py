@@ -10,8 +10,8 @@ from typing import Any
 from cimforge.spec.errors import DataError
 from cimforge.spec.files import write_atomic
 
-__all__ = ["MODELS", "NUMBERS", "PATTERNS", "SEEDS", "TARGETS", "TEXTS", "Cell", "cells",
-           "wrong_key"]
+__all__ = ["MODELS", "NUMBERS", "PATTERNS", "SEEDS", "TARGETS", "TEXTS", "WITHIN", "Cell",
+           "cells", "wrong_key"]
 
 MODELS = ("stdlib-llama", "stdlib-mamba", "all-MiniLM-L6-v2")
 TARGETS = (0.5, 0.6, 0.625, 0.7, 0.75)
@@ -24,6 +24,13 @@ SELECTED = ("uniform", "owl", "flow", "flow-line", "flow-x")
 #: the targets that are uniform patterns as well.
 UPDATED = ("uniform+update", "flow+update", "flow-x+update")
 UPDATED_TARGETS = (0.5, 0.625, 0.75)
+#: FLOW-X within fewer cycles than a fixed macro takes: the macro and its pattern. Plans within
+#: those of 4:8 are faster than 1:2 and 2:4, too, and those of 2:8 faster than 1:4.
+WITHIN = {"flow-x@4:8": ("fixed_4_8", "4:8"), "flow-x@2:8": ("fixed_2_8", "2:8"),
+          "flow-x@dense": ("dense", "1:1")}
+#: Where between the least cycles (0) and that macro's (1) the limit is, and of models with another.
+SHARES = {"flow-x@4:8": 0.8, "flow-x@2:8": 0.7, "flow-x@dense": 0.98}
+MODEL_SHARES = {("all-MiniLM-L6-v2", "flow-x@4:8"): 0.9}
 #: Raised when a method changes: what was measured before is then measured again.
 REVISIONS = {"flow": 2, "flow-line": 2, "flow+update": 2}
 
@@ -67,6 +74,11 @@ class Cell:
     target: float
     seed: int
 
+    @property
+    def share(self) -> float:
+        """Where the limit on cycles is; for the methods of `WITHIN` only."""
+        return MODEL_SHARES.get((self.model, self.method), SHARES[self.method])
+
     def path(self, folder: Path) -> Path:
         """Return the file of the result."""
         method = self.method.replace(":", "of")
@@ -77,8 +89,8 @@ class Cell:
         return self.path(folder).with_suffix(".journal")
 
     def tag(self, digest: str) -> str:
-        """Return what a result depends on: model and texts, and the method's revision."""
-        revision = REVISIONS.get(self.method)
+        """Return what a result depends on: model and texts, and the method's revision or share."""
+        revision = self.share if self.method in WITHIN else REVISIONS.get(self.method)
         return f"{digest}.{revision}" if revision else digest
 
     def load(self, folder: Path, digest: str) -> dict | None:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from cimforge.accuracy.cells import NUMBERS, PATTERNS, TEXTS, Cell, wrong_key
+from cimforge.accuracy.cells import NUMBERS, PATTERNS, TEXTS, WITHIN, Cell, wrong_key
 
 __all__ = ["flat", "rows"]
 
@@ -11,6 +11,8 @@ _METHODS = {"dense": ("dense", "1:1"), "uniform": ("uniform", "N:8"), "owl": ("o
             "flow": ("flow", "published"), "flow-line": ("flow", "N:8"),
             "flow-x": ("flow-x", "N:8"), "uniform+update": ("uniform+update", "N:8"),
             "flow+update": ("flow+update", "published"), "flow-x+update": ("flow-x+update", "N:8"),
+            **{method: ("flow-x", f"N:8 within cycles of {pattern}")
+               for method, (_, pattern) in WITHIN.items()},
             **{pattern: ("uniform", pattern) for pattern in PATTERNS}}
 _COLUMNS = {record: column for column, record in _METHODS.items()}
 #: Further results of a cell that are the same in both of its records.

@@ -14,7 +14,7 @@ from cimforge.report.records import write_records
 from cimforge.spec.errors import ConfigError, DataError
 from cimforge.spec.files import check_writable, write_atomic
 
-__all__ = ["run_accuracy"]
+__all__ = ["check_part", "measured", "run_accuracy"]
 
 
 def run_accuracy(out: Path, folder: Path, models: tuple[str, ...] = MODELS,
@@ -45,14 +45,46 @@ def run_accuracy(out: Path, folder: Path, models: tuple[str, ...] = MODELS,
     ConfigError
         A model or seed that the table does not have.
     """
+    check_part(models, seeds)
+    records = measured(out / "accuracy.json", folder, list(cells(models, seeds)))
+    every = [record for cell in cells() if cell in records
+             for record in flat(cell, records[cell])]
+    report = write_records(out / "accuracy.json", "make accuracy", every, cells=len(list(cells())),
+                           held_out=_held_out({cell.model for cell in records}))
+    accuracy_plots(report, out / "img")
+    path = out / "accuracy.md"
+    write_atomic(path, accuracy_page(report).encode())
+    return path
+
+
+def check_part(models: tuple[str, ...], seeds: tuple[int, ...]):
+    """Refuse models and seeds that the table does not have with a ConfigError."""
     for name, wanted_ones, known in (("model", models, MODELS), ("seed", seeds, SEEDS)):
         if unknown := [one for one in wanted_ones if one not in known]:
             raise ConfigError(f"{name} must be one of {', '.join(map(str, known))}, not "
                               f"{', '.join(map(str, unknown))}")
-    check_writable(out)
+
+
+def measured(path: Path, folder: Path, wanted: list[Cell]) -> dict[Cell, dict]:
+    """Return the results of cells and of all others that a report has; measure what is missing.
+
+    Parameters
+    ----------
+    path : Path
+        The report; it need not be there.
+    folder : Path
+        Folder of the cells' results.
+    wanted : list of Cell
+        Those of a model and a seed together.
+
+    Raises
+    ------
+    DataError
+        A damaged result or report, or folders that cannot be written to.
+    """
+    check_writable(path.parent)
     check_writable(folder)
-    records = _reported(out / "accuracy.json")
-    wanted = list(cells(models, seeds))
+    records = _reported(path)
     missing = _missing(wanted, records, folder)
     with progress() as bars, bars.task("cells", len(wanted)) as bar:
         bar.at(len(wanted) - len(missing))
@@ -62,14 +94,7 @@ def run_accuracy(out: Path, folder: Path, models: tuple[str, ...] = MODELS,
                 subject = Subject(cell.model, cell.seed)
             records[cell] = _measured(cell, subject, folder, bars)
             bar.advance()
-    every = [record for cell in cells() if cell in records
-             for record in flat(cell, records[cell])]
-    report = write_records(out / "accuracy.json", "make accuracy", every, cells=len(list(cells())),
-                           held_out=_held_out({cell.model for cell in records}))
-    accuracy_plots(report, out / "img")
-    path = out / "accuracy.md"
-    write_atomic(path, accuracy_page(report).encode())
-    return path
+    return records
 
 
 def _held_out(models: Iterable[str]) -> dict[str, dict[str, Any]]:

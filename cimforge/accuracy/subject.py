@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 import cimforge as cf
-from cimforge.accuracy.cells import Cell
+from cimforge.accuracy.cells import WITHIN, Cell
 
 __all__ = ["Subject"]
 
@@ -112,6 +112,8 @@ class Subject:
         """Return the cell's plan, and what its selection reports."""
         if cell.method == "dense":
             return cf.Plan.uniform("dense"), {}
+        if cell.method in WITHIN:
+            return self._within(cell, folder, progress)
         if ":" in cell.method:
             return cf.Plan.uniform(cell.method), {}
         method = cell.method.removesuffix("+update")
@@ -120,6 +122,17 @@ class Subject:
         method = "flow" if method == "flow-line" else method
         journal = cell.journal(folder) if method == "flow-x" else None
         selection = selector.select(method, cell.target, journal=journal, progress=progress)
+        return selection.plan, selection.details
+
+    def _within(self, cell: Cell, folder: Path, progress: Progress):
+        """Return a plan within fewer cycles than a fixed macro takes."""
+        from cimforge.cycles.limits import cycle_limits
+        from cimforge.spec.pattern import NmPattern
+
+        design, pattern = WITHIN[cell.method]
+        limits = cycle_limits(self.selector.shapes, self.selector.options, design,
+                              NmPattern.parse(pattern), cell.share)
+        selection = self.selector.within(limits, journal=cell.journal(folder), progress=progress)
         return selection.plan, selection.details
 
     def measure(self, cell: Cell, folder: Path, progress: Progress) -> dict:

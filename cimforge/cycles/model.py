@@ -29,7 +29,7 @@ class LayerCost:
     cycles, resident_cycles : int
         Weights streamed, and in place; ``cimforge_sw.compile.Estimate`` defines both.
     slot_use, best_slot_use : float
-        Share of the cells that hold a kept weight; with the G that needs fewest cells.
+        Share of the cells that hold a kept weight; with the mode, passes and G that need fewest.
     kept : int
         Weights that the pattern keeps.
     """
@@ -85,7 +85,8 @@ class ModelCost:
     def slot_use(self, least_inputs: int = 0, best: bool = False) -> float:
         """Return the slot use of layers with so many inputs, weighted by their parameters.
 
-        With the G that needs fewest cells if ``best``; NaN if there are no such layers.
+        With the mode, passes and G that need fewest cells if ``best``; NaN if there are no such
+        layers.
         """
         mine = [layer for layer in self.layers if layer.layer.inputs >= least_inputs]
         if not mine:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from cimforge.accuracy.between import FILE
 from cimforge.cycles.bars import bars
 from cimforge.cycles.equal import equal_records
 from cimforge.cycles.records import large_records
@@ -23,7 +24,8 @@ def run_table(out: Path, accuracy: Path | None = None) -> tuple[str, bool]:
     out : Path
         Folder of the report.
     accuracy : Path, optional
-        The accuracy table's JSON; without it, ``accuracy.json`` of that folder.
+        The accuracy table's JSON; without it, ``accuracy.json`` of that folder. Plans of
+        ``accuracy_equal.json`` beside it count, too.
 
     Returns
     -------
@@ -38,10 +40,11 @@ def run_table(out: Path, accuracy: Path | None = None) -> tuple[str, bool]:
         No accuracy table, or a folder that cannot be written to.
     """
     accuracy = accuracy or out / "accuracy.json"
+    more = accuracy.with_name(FILE)
     check_writable(out)
     with progress() as shown:
         with shown.task("latency at equal accuracy", 1):
-            records = equal_records(accuracy)
+            records = equal_records(accuracy, *([more] if more.is_file() else []))
         with shown.task("large shapes", 1):
             records = [*large_records(accuracy), *records]
     report = write_records(out / "estimate.json", COMMAND, records, bars=bars(records))

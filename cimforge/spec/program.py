@@ -55,7 +55,8 @@ class LayerProgram:
     slot_use : float
         Weights of the layer over slots of its tiles.
     passes : int
-        Accumulated passes over the layer (more than 1 where a fixed pattern runs a denser layer).
+        Accumulated passes over the layer: more than 1 where a sparser mode, perhaps the only one
+        of a fixed tile, runs a denser layer.
     """
 
     name: str

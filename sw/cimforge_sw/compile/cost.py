@@ -7,7 +7,7 @@ import numpy as np
 
 from cimforge.spec.config import DcimConfig
 from cimforge.spec.pattern import NmPattern
-from cimforge_sw.compile.estimate import layer_cycles
+from cimforge_sw.compile.bound import contenders
 from cimforge_sw.compile.patterns import runnable_patterns
 from cimforge_sw.compile.tiling import Tiling
 
@@ -27,7 +27,7 @@ def most_in_block(pattern: NmPattern, block: int, inputs: int) -> int:
 @lru_cache(maxsize=4096)
 def pattern_cycles(config: DcimConfig, outputs: int, inputs: int, pattern: NmPattern,
                    tokens: int) -> float:
-    """Return the cycles that the compiler will need for a layer in the best grouping.
+    """Return the cycles that the compiler will need for a layer in the best mode and grouping.
 
     Infinite where the pattern does not fit the activation buffer, or the inputs exceed ``max_k``.
     Weights that become zero when they are quantized can make the layer faster than this.
@@ -38,18 +38,18 @@ def pattern_cycles(config: DcimConfig, outputs: int, inputs: int, pattern: NmPat
     outputs, inputs, tokens : int
         O, K and T.
     pattern : NmPattern
-        On ``line`` hardware it runs as the N:max_m that holds it, or in several passes of the
-        densest there is; on ``pair`` as it is, or as the fastest mode that holds it, its positions
+        On ``line`` hardware it runs as the N:max_m that holds it, or in several passes of a
+        sparser one; on ``pair`` as it is, or as the fastest mode that holds it, its positions
         shared as the hardware shares them.
     """
     most = {m: most_in_block(pattern, m, inputs) for m in {mode.m for mode in config.modes}}
     choices = runnable_patterns(config, most, pattern)
+    if inputs > config.max_k:
+        return float("inf")
     tilings = [Tiling(config, mode, outputs, inputs, choices[NmPattern(mode.n, mode.m)])
                for mode in config.modes if NmPattern(mode.n, mode.m) in choices]
-    return min((layer_cycles(config, outputs, inputs, tiling.mode.n, tokens, tiling.mode.group,
-                             m=tiling.mode.m, passes=tiling.passes)
-                for tiling in tilings if tiling.fits and inputs <= config.max_k),
-               default=float("inf"))
+    found = contenders([tiling for tiling in tilings if tiling.fits], tokens)
+    return min(found.values(), default=float("inf"))
 
 
 def plan_cycles(config: DcimConfig, shapes: Iterable[tuple[int, int]],

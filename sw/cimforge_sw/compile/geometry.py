@@ -47,8 +47,17 @@ class Geometry:
 
     @classmethod
     def of(cls, config: DcimConfig, modes: Sequence[Mode], outputs: Ints, inputs: Ints,
-           passes: Ints) -> "Geometry":
+           passes: Ints, number: Ints | None = None) -> "Geometry":
         """Return the geometry of layers in their modes.
+
+        Parameters
+        ----------
+        config : DcimConfig
+        modes : sequence of Mode
+            Of every layer; or, with ``number``, those that it counts.
+        outputs, inputs, passes : ndarray of int64 [L]
+        number : ndarray of int64 [L], optional
+            Which of ``modes`` each layer has.
 
         Raises
         ------
@@ -57,16 +66,16 @@ class Geometry:
         DataError
             Outputs, inputs or passes below 1.
         """
-        table = {mode: (config.outputs(mode), config.k_tile(mode), config.out_beats(mode),
-                        config.select == "pair" and mode.m > 2) for mode in set(modes)}
-        if unknown := table.keys() - set(config.modes):
+        if unknown := set(modes) - set(config.modes):
             raise ConfigError(f"mode must be one of the configuration's, not {min(unknown)}")
         outputs, inputs, passes = (np.asarray(values, dtype=np.int64)
                                    for values in (outputs, inputs, passes))
         if min(array.min(initial=1) for array in (outputs, inputs, passes)) < 1:
             raise DataError("outputs, inputs and passes must be at least 1")
-        width, k_tile, out, steps = np.array([table[mode] for mode in modes],
-                                             dtype=np.int64).reshape(-1, 4).T
+        table = np.array([(config.outputs(mode), config.k_tile(mode), config.out_beats(mode),
+                           config.select == "pair" and mode.m > 2) for mode in modes],
+                         dtype=np.int64).reshape(-1, 4)
+        width, k_tile, out, steps = (table if number is None else table[number]).T
         return cls(config, outputs, inputs, passes, width, k_tile, out, steps.astype(bool))
 
     @property

@@ -206,11 +206,12 @@ class _Lanes:
     def _skip_tiles(self):
         """Skip pairs of tiles that leave the state as it was two tiles ago; never a block's last.
 
-        Where activations still arrive, they must do so at the pace of the tiles, or have been
-        ahead all the time and be no slower.
+        Where activations still arrive, they must do so at the pace of the tiles, of which a pair
+        takes whole windows then, or have been ahead all the time and be no slower. The first
+        window may be shorter than the others.
         """
         times = (self.parts - 1 - self.part) // 2
-        able = (times > 0) & (self.part >= np.where(self.block == 0, 3, 2))
+        able = (times > 0) & (self.part >= np.where(self.block == 0, self.passes + 2, 2))
         if not able.any():
             return
         past = self.before[1]
@@ -220,7 +221,7 @@ class _Lanes:
         arrive = (self.ready + (window + 1) * step
                   + np.maximum(self.beats - self.busy, 0) * (self.count - 1))
         ahead = (arrive <= past[_ACCEPT]) & (passed * self.passes >= 2 * step)
-        paced = (self.passes == 1) & (passed == 2 * step)
+        paced = (self.passes <= 2) & (passed * self.passes == 2 * step)
         times = np.where(able & ((self.block > 0) | paced | ahead), times, 0)
         self.state += times * passed
         self.part += 2 * times

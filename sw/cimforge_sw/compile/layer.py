@@ -11,6 +11,7 @@ from cimforge.spec.mode import Mode
 from cimforge.spec.pattern import NmPattern
 from cimforge.spec.program import LayerProgram, check_layer_name
 from cimforge.spec.timing import timeline
+from cimforge_sw.compile.bound import contenders
 from cimforge_sw.compile.estimate import loop_cycles
 from cimforge_sw.compile.loop import Loop
 from cimforge_sw.compile.patterns import check_pattern, check_weight, wanted_patterns
@@ -38,7 +39,8 @@ def compile_layer(config: DcimConfig, name: str, weight: np.ndarray, pattern: Nm
     tokens : int
         T.
     group : int, optional
-        G; without it, the one with fewest predicted cycles, the larger of equals.
+        G; without it, the one with fewest predicted cycles. Of equals the one with fewer passes,
+        then the larger G.
     mode : NmPattern or str, optional
         N:M to run, such as ``"4:8"``, in as many passes as that takes, or ``"fastest"``;
         :func:`wanted_patterns` says what is taken without it.
@@ -89,10 +91,14 @@ def _fastest(weight: np.ndarray, tokens: int, tilings: list[Tiling]) -> Placemen
     One step per tile is the least a tiling can take, and with ``line`` exact; only those that
     this bound does not rule out are placed.
     """
-    bounds = {tiling: loop_cycles(Loop(tiling, tokens, np.ones(tiling.tiles, dtype=np.int64)))
-              for tiling in tilings}
-    placed: dict[tuple[int, int], Placement] = {}  # by cycles, then the larger G
-    order = [((bound, -tiling.mode.group), tiling) for tiling, bound in bounds.items()]
+    if tilings[0].config.select == "line":
+        bounds = contenders(tilings, tokens)
+    else:
+        bounds = {tiling: loop_cycles(Loop(tiling, tokens, np.ones(tiling.tiles, dtype=np.int64)))
+                  for tiling in tilings}
+    placed: dict[tuple[int, ...], Placement] = {}  # by cycles, fewer passes, the larger G
+    order = [((bound, tiling.passes, -tiling.mode.group), tiling)
+             for tiling, bound in bounds.items()]
     for bound, tiling in sorted(order, key=lambda item: item[0]):
         if placed and bound >= min(placed):
             break
@@ -100,7 +106,7 @@ def _fastest(weight: np.ndarray, tokens: int, tilings: list[Tiling]) -> Placemen
         if len(tilings) > 1 and (placement.steps != 1).any():
             loop = Loop(tiling, tokens, placement.steps)
             cycles = timeline(tiling.config, list(loop.commands())).end
-        placed.setdefault((cycles, bound[1]), placement)
+        placed.setdefault((cycles, *bound[1:]), placement)
     return placed[min(placed)]
 
 

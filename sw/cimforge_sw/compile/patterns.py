@@ -78,9 +78,11 @@ def runnable_patterns(config: DcimConfig, most: Mapping[int, int], pattern: NmPa
                       group: int | None = None) -> dict[NmPattern, int]:
     """Return the patterns that the compiler chooses from, and the passes each needs.
 
-    ``line``: the sparsest N that all groups of ``max_m`` inputs keep to, or the densest there is
-    with several passes. ``pair``: the layer's own pattern where the macro has it, otherwise all
-    that the weights keep to. The cost model of selection asks here, too, so that both agree.
+    ``line``: for every number of passes the sparsest N whose passes hold all groups of ``max_m``
+    inputs, fewest passes first. A sparser mode has wider windows, so that buffer rows hold more
+    tokens and the inputs may fill its tiles better: 4:8 also runs as two passes of 2:8 or four of
+    1:8. ``pair``: the layer's own pattern where the macro has it, otherwise all that the weights
+    keep to. The cost model of selection asks here, too, so that both agree.
 
     Parameters
     ----------
@@ -96,10 +98,12 @@ def runnable_patterns(config: DcimConfig, most: Mapping[int, int], pattern: NmPa
     if config.select == "pair" and pattern in legal:
         return {pattern: 1}
     passes = {p: max(1, -(-most[p.m] // p.n)) for p in legal}
-    single = {choice: 1 for choice, count in passes.items() if count == 1}
     if config.select == "pair":
-        return single
-    return dict([next(iter(single.items()), (legal[-1], passes[legal[-1]]))])
+        return {choice: 1 for choice, count in passes.items() if count == 1}
+    sparsest: dict[int, NmPattern] = {}
+    for choice, count in passes.items():  # legal patterns are in this order
+        sparsest.setdefault(count, choice)
+    return {sparsest[count]: count for count in sorted(sparsest)}
 
 
 def wanted_patterns(config: DcimConfig, name: str, weight: np.ndarray, pattern: NmPattern,

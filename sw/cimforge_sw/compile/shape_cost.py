@@ -9,6 +9,7 @@ from cimforge.spec.config import DcimConfig
 from cimforge.spec.errors import DataError
 from cimforge.spec.mode import Mode
 from cimforge.spec.pattern import NmPattern
+from cimforge_sw.compile.bound import least_cycles
 from cimforge_sw.compile.cost import most_in_block
 from cimforge_sw.compile.geometry import Geometry
 from cimforge_sw.compile.lanes import lane_cycles
@@ -27,15 +28,17 @@ class Costs:
     Attributes
     ----------
     modes : tuple of Mode
-        Chosen as the compiler chooses: fewest cycles with streamed weights, the larger G of equals.
+        Chosen as the compiler chooses: fewest cycles with streamed weights; of equals the one
+        with fewer passes, then the larger G.
     passes : ndarray of int64 [L]
-        Tiles accumulated per window; above 1 where the hardware has no mode that dense.
+        Tiles accumulated per window; above 1 where the hardware has no mode that dense, or a
+        sparser one takes fewer cycles.
     cycles, resident_cycles : ndarray of int64 [L]
         Weights streamed, and every tile's weights in place, as :class:`Estimate` defines them.
     kept, cells : ndarray of int64 [L]
         Weights that the pattern keeps, and cells of all tiles.
     least_cells : ndarray of int64 [L]
-        Cells with the G that takes fewest; the fastest may take more.
+        Cells with the mode, passes and G that take fewest; the fastest may take more.
     """
 
     modes: tuple[Mode, ...]
@@ -62,38 +65,51 @@ def kept_weights(outputs: int, inputs: int, pattern: NmPattern) -> int:
     return outputs * (groups * pattern.n + min(pattern.n, rest))
 
 
-def _choices(config: DcimConfig, jobs: Sequence[Job]) -> list[list[tuple[Mode, int]]]:
-    """Return the modes that the compiler chooses from, with the passes each takes.
+@dataclass(frozen=True, eq=False)
+class _Options:
+    """What the compiler chooses from for every layer, one entry per option; arrays are [P].
+
+    Attributes
+    ----------
+    owner : ndarray of int64
+        Number of the layer; ascending.
+    modes : tuple of Mode
+        All that occur.
+    mode : ndarray of int64
+        Which of them.
+    group, passes : ndarray of int64
+    """
+
+    owner: np.ndarray
+    modes: tuple[Mode, ...]
+    mode: np.ndarray
+    group: np.ndarray
+    passes: np.ndarray
+
+
+def _options(config: DcimConfig, jobs: Sequence[Job]) -> _Options:
+    """Return the options of all layers.
 
     They depend on the inputs of a layer only where there are fewer than a block or two.
     """
-    sizes, found = {mode.m for mode in config.modes}, {}
-    result = []
+    sizes, number = {mode.m for mode in config.modes}, {}
+    tables: list[list[tuple[int, int, int]]] = []  # by kind of layer: mode, G and passes
+    kinds = []
     for _, _, inputs, pattern, _ in jobs:
         key = pattern, min(inputs, max(sizes) * pattern.m)
-        if key not in found:
-            most = {m: most_in_block(pattern, m, key[1]) for m in sizes}
-            runnable = runnable_patterns(config, most, pattern)
-            found[key] = [(mode, passes) for choice, passes in runnable.items()
-                          for mode in config.modes if (mode.n, mode.m) == (choice.n, choice.m)]
-        result.append(found[key])
-    return result
-
-
-def _bound(geometry: Geometry, tokens: np.ndarray) -> np.ndarray:
-    """Return fewer cycles than a layer takes: all weights, or computing after its activations.
-
-    Every block but a chunk's first computes after all of the chunk's activations have come, and
-    the next chunk's come after that.
-    """
-    config, chunks = geometry.config, geometry.chunks(tokens)
-    block, (short, full) = geometry.tiles_per_block, geometry.beats
-    tiles = block * geometry.blocks
-    loads = np.where(tiles <= config.weight_banks, tiles, tiles * chunks) * config.weight_beats
-    acts = tokens * ((geometry.windows - 1) * full + short)
-    computing = tokens * config.slices * block
-    return np.maximum(loads, np.maximum(computing * geometry.blocks,
-                                        acts + computing * (geometry.blocks - 1)))
+        if key not in number:
+            number[key] = len(tables)
+            runnable = runnable_patterns(
+                config, {m: most_in_block(pattern, m, key[1]) for m in sizes}, pattern)
+            tables.append([(i, mode.group, runnable[choice]) for i, mode in enumerate(config.modes)
+                           if (choice := NmPattern(mode.n, mode.m)) in runnable])
+        kinds.append(number[key])
+    counts = np.array([len(tables[kind]) for kind in kinds], dtype=np.int64)
+    flat = np.array([row for table in tables for row in table], dtype=np.int64).reshape(-1, 3)
+    starts = np.cumsum([0, *(len(table) for table in tables)])[kinds]
+    owner = np.repeat(np.arange(len(jobs)), counts)
+    at = np.repeat(starts - np.cumsum(counts) + counts, counts) + np.arange(len(owner))
+    return _Options(owner, config.modes, *flat[at].T)
 
 
 def _check(config: DcimConfig, jobs: Sequence[Job]):
@@ -122,29 +138,26 @@ def shape_costs(config: DcimConfig, jobs: Sequence[Job]) -> Costs:
         A size below 1, more inputs than ``max_k``, or a layer that no mode's windows fit.
     """
     _check(config, jobs)
-    options = [(job, mode, passes) for job, choices in enumerate(_choices(config, jobs))
-               for mode, passes in choices]
-    owner = np.array([job for job, *_ in options], dtype=np.int64)
+    options = _options(config, jobs)
+    owner = options.owner
     sizes = np.array([(outputs, inputs, tokens) for _, outputs, inputs, _, tokens in jobs],
                      dtype=np.int64).reshape(-1, 3)[owner].T
-    modes = [mode for _, mode, _ in options]
-    geometry = Geometry.of(config, modes, sizes[0], sizes[1],
-                           np.array([passes for *_, passes in options], dtype=np.int64))
-    cycles = _fewest(geometry, sizes[2], owner, len(jobs), jobs)
-    # as the compiler: by cycles, then the larger group, then the order of the modes
-    order = np.lexsort((np.arange(len(owner)), -np.array([mode.group for mode in modes],
-                                                         dtype=np.int64), cycles, owner))
+    geometry = Geometry.of(config, options.modes, sizes[0], sizes[1], options.passes,
+                           number=options.mode)
+    cycles = _fewest(geometry, sizes[2], owner, jobs)
+    # as the compiler: by cycles, then fewer passes, then the larger group
+    order = np.lexsort((-options.group, options.passes, cycles, owner))
     best = order[np.unique(owner[order], return_index=True)[1]]
     chosen = geometry.take(best)
     least = np.full(len(jobs), np.iinfo(np.int64).max)
     np.minimum.at(least, owner[geometry.fits], geometry.cells[geometry.fits])
     kept = [kept_weights(outputs, inputs, pattern) for _, outputs, inputs, pattern, _ in jobs]
-    return Costs(tuple(modes[i] for i in best), chosen.passes, cycles[best],
+    return Costs(tuple(options.modes[i] for i in options.mode[best]), chosen.passes, cycles[best],
                  lane_cycles(chosen, sizes[2][best], loads=False),
                  np.array(kept, dtype=np.int64), chosen.cells, least)
 
 
-def _fewest(geometry: Geometry, tokens: np.ndarray, owner: np.ndarray, count: int,
+def _fewest(geometry: Geometry, tokens: np.ndarray, owner: np.ndarray,
             jobs: Sequence[Job]) -> np.ndarray:
     """Return the cycles of every option that may be its layer's best; of others a huge number.
 
@@ -153,7 +166,7 @@ def _fewest(geometry: Geometry, tokens: np.ndarray, owner: np.ndarray, count: in
     huge = np.iinfo(np.int64).max
     fits = geometry.fits
     bound = np.full(len(owner), huge)
-    bound[fits] = _bound(geometry.take(np.flatnonzero(fits)), tokens[fits])
+    bound[fits] = least_cycles(geometry.take(np.flatnonzero(fits)), tokens[fits])
     order = np.lexsort((np.arange(len(owner)), bound, owner))
     first = order[np.unique(owner[order], return_index=True)[1]]
     for job in np.flatnonzero(bound[first] == huge)[:1]:

@@ -167,12 +167,15 @@ class Budget:
         """Return the weights pruned by one candidate per layer, int64 [L]."""
         return int(self.pruned[np.arange(len(choice)), choice].sum())
 
-    def solve(self, cost: np.ndarray, limits: Sequence[Limit] = ()) -> np.ndarray | None:
+    def solve(self, cost: np.ndarray, limits: Sequence[Limit] = (),
+              gap: float = 0.0) -> np.ndarray | None:
         """Return the candidates [L] of least total cost [L, P] within the target and ``limits``.
+
+        ``gap`` is that of :func:`choose`.
 
         None where there are none; the integers are checked, since the solver counts in floats.
         """
-        choice = choose(cost, [self.limit, *limits])
+        choice = choose(cost, [self.limit, *limits], gap)
         if choice is not None and self.pruned_by(choice) < self.floor:
             raise DataError("the solver missed the sparsity target by rounding; give the layers "
                             "or the target in coarser units")

@@ -22,6 +22,9 @@ from cimforge_sw.variants import Variants
 __all__ = ["flow_x"]
 
 Progress = Callable[[int, int], None]
+#: Of steps within several limits: what adds up only approximately need not be solved to the last
+#: digit, and limits that are much alike would make that take minutes.
+_GAP = 0.005
 
 
 class _Search:
@@ -33,6 +36,18 @@ class _Search:
         self.limits, self.journal = limits, journal
         self.density = np.array([pattern.density for pattern in budget.candidates])
         self.blocks = objective.blocks(variants.model.module)
+        self.useful = self._useful()
+
+    def _useful(self) -> np.ndarray:
+        """Return which candidates each layer may want, bool [L, P].
+
+        Without a target, one is of no use where a denser one takes no more of any limit.
+        """
+        if not self.limits or self.budget.floor > 0:
+            return np.ones((len(self.budget.shapes), len(self.density)), dtype=bool)
+        use = np.stack([limit.use for limit in self.limits])  # [limits, L, P]
+        no_more = np.all(use[:, :, None, :] <= use[:, :, :, None], axis=0)  # [L, P, denser]
+        return np.logical_not(np.any(no_more & (self.density > self.density[:, None]), axis=2))
 
     def loss(self, choice: np.ndarray, prefix: "_Prefix | None" = None) -> float:
         """Return the loss of a plan; plans seen before are not run again."""
@@ -49,12 +64,13 @@ class _Search:
             if name not in self.budget.exclude:
                 self.variants.set(name, self.budget.candidates[option])
 
-    def neighbours(self, option: int) -> list[int]:
-        """Return the other candidates of the same density and of the next ones up and down."""
-        own = self.density[option]
-        near = [own, max(self.density[self.density < own], default=own),
-                min(self.density[self.density > own], default=own)]
-        return [int(i) for i in np.flatnonzero(np.isin(self.density, near)) if i != option]
+    def neighbours(self, layer: int, option: int) -> list[int]:
+        """Return a layer's other candidates of the same density and of the next up and down."""
+        own, useful = self.density[option], self.useful[layer]
+        dense = self.density[useful]
+        near = [own, max(dense[dense < own], default=own), min(dense[dense > own], default=own)]
+        return [int(i) for i in np.flatnonzero(np.isin(self.density, near) & useful)
+                if i != option]
 
     def sensitivities(self, base: np.ndarray, count: Callable[[int], None]) -> np.ndarray:
         """Return the change of the loss [L, P] by one layer's next candidates; infinite elsewhere.
@@ -68,7 +84,7 @@ class _Search:
         for index, name in enumerate(self.budget.names):
             prefix.block = self.blocks.index_of(name)
             if name not in self.budget.exclude:
-                for option in self.neighbours(int(base[index])):
+                for option in self.neighbours(index, int(base[index])):
                     plan = base.copy()
                     plan[index] = option
                     change[index, option] = self.loss(plan, prefix) - start
@@ -79,9 +95,10 @@ class _Search:
         """Return the best plan found along shorter and shorter steps of the knapsack."""
         best, moves = base, len(base)
         stay = np.arange(change.shape[1]) == base[:, None]
+        gap = _GAP if len(self.limits) > 1 else 0.0
         while moves >= 2:
             proposal = self.budget.solve(change, [
-                *self.limits, Limit(np.where(stay, 0.0, 1.0), high=moves)])
+                *self.limits, Limit(np.where(stay, 0.0, 1.0), high=moves)], gap)
             if proposal is None:
                 break
             if self.loss(proposal) < self.loss(best):

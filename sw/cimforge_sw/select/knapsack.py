@@ -33,7 +33,7 @@ class Limit:
     high: float = np.inf
 
 
-def choose(cost: np.ndarray, limits: Sequence[Limit] = ()) -> np.ndarray | None:
+def choose(cost: np.ndarray, limits: Sequence[Limit] = (), gap: float = 0.0) -> np.ndarray | None:
     """Choose one option per layer so that the costs add up to the least (multiple-choice knapsack).
 
     Parameters
@@ -41,11 +41,14 @@ def choose(cost: np.ndarray, limits: Sequence[Limit] = ()) -> np.ndarray | None:
     cost : ndarray of float, shape (L, P)
         Infinite where an option is not to be had.
     limits : sequence of Limit
+    gap : float
+        How far the total may be from the least, as a share of it.
 
     Returns
     -------
     ndarray of int64, shape (L,), or None
-        The options; None where no choice keeps to the limits. Optimal, not approximately so.
+        The options; None where no choice keeps to the limits. With a gap of 0 optimal, not
+        approximately so; that can take long with several limits that are much alike.
 
     Raises
     ------
@@ -71,7 +74,7 @@ def choose(cost: np.ndarray, limits: Sequence[Limit] = ()) -> np.ndarray | None:
         result = milp(np.where(allowed, cost, 0).ravel() / span, constraints=constraints,
                       integrality=np.ones(cost.size),
                       bounds=Bounds(0, allowed.ravel().astype(float)),
-                      options={"mip_rel_gap": 0.0})
+                      options={"mip_rel_gap": gap})
     if result.status == 2:
         return None
     if result.status != 0:

@@ -215,6 +215,27 @@ class Selector:
             chosen = flow(budget, self._statistic("presence"), self._statistic("locality"), mode)
         return self.shared(chosen)
 
+    def within(self, limits: Sequence[Limit], *, journal: Path | None = None,
+               progress: Callable[[int, int], None] | None = None) -> Selection:
+        """Select by FLOW-X without a target, within limits such as cycles.
+
+        Parameters
+        ----------
+        limits : sequence of Limit
+            Of every layer and option, [L, P].
+        journal, progress
+            As for `select`.
+
+        Raises
+        ------
+        DataError
+            Nothing within the limits; or foreign statistics, texts or journal.
+        """
+        budget = Budget(self.shapes, self.options, 0.0, self.dense, slack=1.0)
+        return self._search(budget, limits, [self._even(budget, limits)],
+                            [(limit.use.tolist(), limit.high) for limit in limits],
+                            journal, progress)
+
     def cycles(self, selection: Selection) -> float:
         """Return the cycles that a plan's layers take on the hardware, ``tokens`` vectors each.
 
@@ -251,9 +272,15 @@ class Selector:
     def _flow_x(self, budget: Budget, max_cycles: float | None, journal: Path | None,
                 progress: Callable[[int, int], None] | None) -> Selection:
         limits = self._limits(budget, max_cycles)
-        starts = self._starts(budget, limits)
+        return self._search(budget, limits, self._starts(budget, limits), max_cycles, journal,
+                            progress)
+
+    def _search(self, budget: Budget, limits: Sequence[Limit], starts: Sequence[Selection],
+                bounds: object, journal: Path | None,
+                progress: Callable[[int, int], None] | None) -> Selection:
+        """Run FLOW-X; ``bounds`` tells the limits apart in the journal."""
         about = repr((self.model.digest, list(self.texts), budget.candidates, budget.target,
-                      budget.exclude, self.sharing, max_cycles, self.grams is not None,
+                      budget.exclude, self.sharing, bounds, self.grams is not None,
                       [float(entry.norm.double().sum()) for entry in self.stats.layers.values()],
                       *([self.score] if self.score != "wanda" else [])))
         book = Journal(journal, about)
