@@ -18,7 +18,7 @@ def sweep(source: Annotated[str, typer.Argument(
           scheduler: Annotated[str | None, typer.Option(
               help="Address of a running Dask scheduler, such as tcp://host:8786.")] = None,
           workers: Annotated[int | None, typer.Option(
-              min=1, help="Worker processes on this machine; without it, as many as cores.")] = None,
+              min=1, help="Worker processes on this machine; else as many as cores.")] = None,
           out: Annotated[Path, typer.Option(
               help="Folder of results; an interrupted sweep goes on.")] = Path("build/sweep"),
           ) -> None:

@@ -14,8 +14,8 @@ for weights as full as their pattern allows. One clock for all. Cells are
 those of one bank: a second bank, wider slices and freer selection take area that is not counted.
 `transferred`: the levels of a small model's plan, by role and depth of the layers; no score."""
 _EQUAL = "`+n`: as many further designs that are equal in all of these; `sweep.json` has them."
-_SCORES = ("Scores are those of the accuracy table for this very plan, in INT8, without retraining; "
-           "they hold where a cell selects by itself (`line`, `index_share: 1`).")
+_SCORES = ("Scores are those of the accuracy table for this very plan, in INT8, without "
+           "retraining; they hold where a cell selects by itself (`line`, `index_share: 1`).")
 
 
 def sweep_page(report: dict[str, Any], pictures: Mapping[str, str]) -> str:
@@ -31,7 +31,7 @@ def sweep_page(report: dict[str, Any], pictures: Mapping[str, str]) -> str:
     records = report["records"]
     designs = len({record["config"] for record in records})
     lines = [f"# Sweep {report['sweep']}", "",
-             f"Made by `{report['command']}` from `sweep.json`, commit {report['commit']}: "
+             f"Made by `{report['command']}` from `sweep.json`, commit {report['commit']}.", "",
              f"{designs} designs, {len(records)} points, {len(report['skipped'])} skipped.",
              _ABOUT, "", *_axes(report), "", *_quantities(report), ""]
     for model in dict.fromkeys(record["model"] for record in records):
@@ -87,11 +87,16 @@ def _front(front: Records, report: dict[str, Any], keys: Sequence[str]) -> list[
     groups: dict[tuple, Records] = {}
     for record in front:
         groups.setdefault((record["plan"], *(record[key] for key in keys)), []).append(record)
-    rows = [(first[0]["plan"] + ", transferred" * (first[0]["plan_kind"] == "transferred"), f"{first[0]['sparsity']:.1%}",
+    rows = [(_plan(first[0]), f"{first[0]['sparsity']:.1%}",
              *(_number(first[0][key]) for key in shown), *(str(first[0][key]) for key in axes),
              f"+{len(first) - 1}" if len(first) > 1 else "") for first in groups.values()]
     return _table(("plan", "pruned", *(key.replace("_", " ") for key in shown),
                    *(f"`{axis}`" for axis in axes), "equal"), rows)
+
+
+def _plan(record: dict[str, Any]) -> str:
+    """Return what the table calls the plan of a record."""
+    return f"{record['plan']}{', transferred' * (record['plan_kind'] == 'transferred')}"
 
 
 def _number(value: float) -> str:

@@ -52,10 +52,10 @@ def connected(scheduler: str | None = None, workers: int | None = None) -> Itera
     except ImportError as error:
         raise ToolError("a sweep needs Dask, which is not installed: pip install "
                         "'cimforge[sweep]', or `make sweep`") from error
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what matters is an exception
     if scheduler is not None:
         _answers(scheduler)
     with ExitStack() as stack:
+        stack.enter_context(_quiet())
         with _interrupts_wait(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of versions that differ: _check is an error
             if scheduler is None:
@@ -71,6 +71,21 @@ def connected(scheduler: str | None = None, workers: int | None = None) -> Itera
             client = stack.enter_context(Client(scheduler, timeout=_CONNECT, set_as_default=False))
         _check(client)
         yield client
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence Dask's loggers, each of which has a level of its own: what matters is raised."""
+    loggers = [logging.getLogger(name) for name in list(logging.root.manager.loggerDict)
+               if name.split(".")[0] in ("distributed", "tornado", "asyncio")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 @contextmanager
@@ -179,6 +194,7 @@ def outcomes(client: Any, tasks: Mapping[str, Task]) -> Iterator[tuple[str, Sequ
 
 def _result(name: str, future: Any) -> Sequence[Outcome]:
     from distributed import KilledWorker
+    from distributed.comm import CommClosedError
 
     try:
         return future.result()
@@ -187,7 +203,7 @@ def _result(name: str, future: Any) -> Sequence[Outcome]:
     except KilledWorker as error:
         raise ToolError(f"{name}: {_DEATHS} workers died while they measured this design; has "
                         "the machine enough memory?") from error
-    except (CancelledError, asyncio.CancelledError) as error:
+    except (CancelledError, asyncio.CancelledError, CommClosedError) as error:
         raise ToolError("the Dask scheduler went away; what was measured is kept, the same "
                         "command goes on") from error
     except (ImportError, RuntimeError) as error:  # what cannot be unpickled there

@@ -8,7 +8,7 @@ from cimforge.estimate.plans import accuracy_rows
 from cimforge.spec.config import DcimConfig
 from cimforge.sweep.code import code_digest
 from cimforge.sweep.grid import Design, label
-from cimforge.sweep.measure import Work
+from cimforge.sweep.measure import QUANTITIES, Work
 from cimforge.sweep.plans import Resolved, resolve
 from cimforge.sweep.request import Sweep
 from cimforge.sweep.store import Outcome, point_digest
@@ -98,10 +98,12 @@ def sweep_records(points: list[Point], known: dict[str, Outcome]) -> list[Record
     digest), the axes, every quantity, and ``metric``, ``score``, ``higher_is_better``, which are
     null where this plan was not scored with the positions that the design can select.
     """
+    def figures(point: Point) -> Record:  # in one order, whether they come from a file or not
+        return {key: known[point.digest]["figures"][key] for key in QUANTITIES}
+
     return [{**point.about, "design": label(point.design.values),
-             "config": point.design.config.digest, **point.design.values,
-             **known[point.digest]["figures"], **_score(point)}
-            for point in points if "figures" in known[point.digest]]
+             "config": point.design.config.digest, **point.design.values, **figures(point),
+             **_score(point)} for point in points if "figures" in known[point.digest]]
 
 
 def cannot(points: list[Point], known: dict[str, Outcome]) -> list[dict[str, str]]:
