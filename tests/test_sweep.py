@@ -160,7 +160,7 @@ def test_a_grid_without_a_design_and_designs_that_run_nothing(tmp_path, measured
         run_sweep(write(tmp_path, axes="{rows: [3, 5]}"), tmp_path / "out")
     assert not (tmp_path / "out").exists()
     with pytest.raises(ConfigError, match=r"none of 1 designs runs any of the models; max_k=64: "
-                                          r"stdlib-llama, 4:8, 4 tokens: a layer of 96 x 192 .*at most"):
+                                          r"stdlib-llama, 4:8, 4 tokens: a layer of 96 x 192 "):
         run_sweep(write(tmp_path, axes="{max_k: [64]}"), tmp_path / "out")
     assert not (tmp_path / "out" / "sweep.json").exists()
 

@@ -114,17 +114,23 @@ def wait_for(folder, least, process):
 
 
 def test_a_killed_worker_loses_nothing(grid, tmp_path):
-    with started("cimforge", "sweep", grid / "grid.yaml", "--workers", 2, "--out",
-                 tmp_path) as process:
-        wait_for(tmp_path, POINTS // 4, process)
-        victim, _ = workers_of(process)
-        victim.send_signal(signal.SIGKILL)
-        assert POINTS // 4 <= len(results(tmp_path)) < POINTS * 3 // 4
-        out, error = process.communicate(timeout=300)
-    assert process.returncode == 0, error
-    assert out.startswith(f"{POINTS} points: {POINTS} measured in ")
-    assert "Traceback" not in error
-    assert written(tmp_path) == written(grid / "whole")
+    for attempt in range(3):  # on a busy machine this test may look too late
+        folder = tmp_path / str(attempt)
+        with started("cimforge", "sweep", grid / "grid.yaml", "--workers", 2, "--out",
+                     folder) as process:
+            wait_for(folder, POINTS // 4, process)
+            victim, _ = workers_of(process)
+            victim.send_signal(signal.SIGKILL)
+            there = len(results(folder))
+            out, error = process.communicate(timeout=300)
+        assert not victim.is_running()
+        assert process.returncode == 0, error
+        assert out.startswith(f"{POINTS} points: {POINTS} measured in ")
+        assert "Traceback" not in error
+        assert written(folder) == written(grid / "whole")
+        if POINTS // 4 <= there < POINTS * 3 // 4:
+            return
+    pytest.fail(f"killed only when {there} of {POINTS} results were there")
 
 
 def test_ctrl_c_is_130_and_what_was_measured_stays(grid, tmp_path):

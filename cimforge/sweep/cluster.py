@@ -206,6 +206,9 @@ def _result(name: str, future: Any) -> Sequence[Outcome]:
     except (CancelledError, asyncio.CancelledError, CommClosedError) as error:
         raise ToolError("the Dask scheduler went away; what was measured is kept, the same "
                         "command goes on") from error
-    except (ImportError, RuntimeError) as error:  # what cannot be unpickled there
-        raise ToolError(f"{name}: scheduler or worker cannot run it: {error}; install the same "
-                        "version of cimforge there") from error
+    except (ImportError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "deserializ" not in str(error):
+            raise  # a bug, not what cannot be unpickled there
+        raise ToolError(f"{name}: scheduler or worker cannot load it "
+                        f"({str(error).partition('. ')[0]}); install the same version of "
+                        "cimforge there") from error
