@@ -231,10 +231,8 @@ def test_workers_with_another_cimforge(small, tmp_path, broken, message):
 
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "nowhere", ""])
 def test_no_scheduler_there(small, tmp_path, address):
-    start = time.monotonic()
     refused(sweep(small, "--scheduler", address, "--out", tmp_path / "out"),
             f"no Dask scheduler answers at '{address}' .*; start one with `dask scheduler`")
-    assert time.monotonic() - start < 60
     assert not (tmp_path / "out").exists()
 
 
