@@ -1,10 +1,12 @@
 # Developer entry points. Every target is one or two calls into Python; the logic lives there.
 # The first call of a target makes .venv and installs what it needs; later calls do nothing.
 # CONFIG: a preset (cimforge presets) or a YAML file. ANALOG: the same of the analog tile, from
-# configs/analog. BUILD: the folder of what is generated.
+# configs/analog. SWEEP: a sweep of configs/sweeps or a YAML file. BUILD: the folder of what is
+# generated.
 PYTHON ?= python3
 CONFIG ?= default
 ANALOG ?= default
+SWEEP  ?= macro
 BUILD  ?= build
 
 VENV      := .venv/bin
@@ -14,7 +16,8 @@ PYTEST    := $(VENV)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: demo test lint verilog sim bench accuracy accuracy-equal adc paper-monarch synth apt clean help
+.PHONY: demo test lint verilog sim bench accuracy accuracy-equal adc paper-monarch synth sweep \
+	apt clean help
 
 demo: ## prune, compile, generate, simulate and report on the embedded model
 	$(BOOTSTRAP) demo
@@ -63,6 +66,10 @@ paper-monarch: ## Monarch factors on analog arrays, ours beside the paper's; a m
 synth: ## area, worst path and power of CONFIG's blocks, by yosys and OpenSTA (make apt)
 	$(BOOTSTRAP) synth
 	$(VENV)/python -m cimforge synth $(CONFIG) --model all-MiniLM-L6-v2
+
+sweep: ## the design space of SWEEP on all cores, and its Pareto fronts; goes on if interrupted
+	$(BOOTSTRAP) sweep
+	$(VENV)/python -m cimforge sweep $(SWEEP) --out $(BUILD)/sweep
 
 apt: ## Debian's synthesis and second-opinion tools (root; optional)
 	@sh scripts/apt.sh

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from cimforge import cli_analog, cli_estimate, cli_models, cli_silicon
+from cimforge import cli_analog, cli_estimate, cli_models, cli_silicon, cli_sweep
 from cimforge.interrupts import INTERRUPTED
 from cimforge.spec.errors import CimforgeError
 
@@ -228,6 +228,7 @@ cli_models.register(app)
 cli_analog.register(app)
 cli_estimate.register(app)
 cli_silicon.register(app)
+cli_sweep.register(app)
 
 
 def main() -> int:

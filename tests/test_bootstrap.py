@@ -143,7 +143,7 @@ def test_another_target_installs_only_what_is_new(project):
     host = FakeHost(project)
     start(project, "test", host)
     assert host.installed() == [
-        bootstrap.pinned("torch", ROOT), "-e .[sw]", f"--no-deps {bootstrap.MODEL}",
+        bootstrap.pinned("torch", ROOT), "-e .[sw,sweep]", f"--no-deps {bootstrap.MODEL}",
     ]
 
 

@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 MODELS = {"torch", "transformers", "safetensors"}
 LAYERS = {"cimforge_hw", "cimforge_sw", "cimforge_verif"}
-HEAVY = ("torch", "transformers", "amaranth", "cocotb", "scipy")
+HEAVY = ("torch", "transformers", "amaranth", "cocotb", "scipy", "dask", "distributed")
 
 FORBIDDEN = {
     "hw/cimforge_hw": {"cimforge_sw", "cimforge_verif", "cocotb", *MODELS},

@@ -8,19 +8,25 @@ from typing import Any
 
 from cimforge.spec.files import write_atomic
 
-__all__ = ["plot_pareto", "plot_plan", "save_figure"]
+__all__ = ["plot_pareto", "plot_plan", "save_figure", "save_panels"]
 
 
 def save_figure(path: Path, draw: Callable[[Any], None], size: tuple[float, float] = (7, 4.5)
                 ) -> Path:
     """Let ``draw`` fill one pair of axes and write them as SVG; return the path."""
+    return save_panels(path, lambda panels: draw(panels[0][0]), (1, 1), size)
+
+
+def save_panels(path: Path, draw: Callable[[Any], None], shape: tuple[int, int],
+                size: tuple[float, float]) -> Path:
+    """Let ``draw`` fill rows and columns of axes, ``[row][column]``, and write them as SVG."""
     import matplotlib
     from matplotlib.figure import Figure
 
     with matplotlib.rc_context({"svg.hashsalt": "cimforge", "svg.fonttype": "none",
                                 "font.size": 9}):
         figure = Figure(figsize=size, layout="constrained")
-        draw(figure.add_subplot())
+        draw(figure.subplots(*shape, squeeze=False))
         buffer = io.BytesIO()
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": "cimforge"})
     path.parent.mkdir(parents=True, exist_ok=True)

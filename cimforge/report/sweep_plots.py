@@ -1,0 +1,107 @@
+"""Pictures of a sweep: for every model its designs, and the Pareto front of every plan."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from cimforge.report.pareto import pareto
+from cimforge.report.plots import save_panels
+
+__all__ = ["sweep_plots"]
+
+Records = list[dict[str, Any]]
+_COLOURS = ("#1f6f8b", "#c8553d", "#5b8c5a", "#8e6c8a", "#d9a441", "#44475a")
+_SHAPE = ("sub_macros", "rows", "cols")
+
+
+def sweep_plots(report: dict[str, Any], folder: Path) -> dict[str, str]:
+    """Draw the pictures; return their file names by model.
+
+    Parameters
+    ----------
+    report : dict
+        ``sweep.json``.
+    folder : Path
+    """
+    found = {}
+    for model in dict.fromkeys(record["model"] for record in report["records"]):
+        name = f"{report['sweep']}-{re.sub(r'[^A-Za-z0-9._-]+', '-', model)}.svg"
+        _model(report, [r for r in report["records"] if r["model"] == model], folder / name)
+        found[model] = name
+    return found
+
+
+def _model(report: dict[str, Any], records: Records, path: Path) -> None:
+    """Draw a row of panels per front and a column per number of tokens."""
+    tokens = list(dict.fromkeys(record["tokens"] for record in records))
+    fronts, units = report["fronts"], report["quantities"]
+
+    def draw(panels: Any) -> None:
+        for row, (x, y) in enumerate(fronts):
+            for column, count in enumerate(tokens):
+                axes = panels[row][column]
+                _panel(axes, [r for r in records if r["tokens"] == count], x, y)
+                if row == 0:
+                    axes.set_title(f"{count} token{'s' * (count > 1)}", fontsize=9, color="#444")
+                if row == len(fronts) - 1:
+                    axes.set_xlabel(_axis(x, units[x]["unit"]))
+                if column == 0:
+                    axes.set_ylabel(_axis(y, units[y]["unit"]))
+        handles, labels = panels[0][0].get_legend_handles_labels()
+        figure = panels[0][0].figure
+        figure.suptitle(records[0]["model"], x=0.01, ha="left", fontweight="bold")
+        figure.legend(handles, labels, loc="outside upper right", ncols=len(labels), fontsize=8,
+                      frameon=False)
+
+    size = (1.2 + 3.6 * len(tokens), 0.8 + 2.9 * len(fronts))
+    save_panels(path, draw, (len(fronts), len(tokens)), size)
+
+
+def _axis(key: str, unit: str) -> str:
+    name = key.replace("_", " ")
+    return name if unit in name else f"{name}, {unit}"
+
+
+def _panel(axes: Any, records: Records, x: str, y: str) -> None:
+    """Draw all designs as dots, and over them the front of every plan as a step."""
+    fronts = {}
+    for at, plan in enumerate(dict.fromkeys(record["plan"] for record in records)):
+        mine = [record for record in records if record["plan"] == plan]
+        colour = _COLOURS[at % len(_COLOURS)]
+        _dots(axes, sorted({(record[x], record[y]) for record in mine}), colour)
+        fronts[plan] = pareto(mine, (x, y))
+        line = sorted({(record[x], record[y]) for record in fronts[plan]})
+        axes.plot(*zip(*line, strict=True), "o-", drawstyle="steps-post", color=colour,
+                  linewidth=1.3, markersize=3.5, label=_plan(mine[0]))
+    _names(axes, list(fronts.values())[-1], x, y)
+    axes.set_xscale("log", base=2)
+    axes.set_yscale("log")
+    axes.margins(x=0.14, y=0.08)
+    axes.grid(alpha=0.25, linewidth=0.6)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+
+
+def _dots(axes: Any, points: list[tuple[float, float]], colour: str) -> None:
+    """Draw points as lines of no length with round ends: one path, a third of a marker's bytes."""
+    nan = float("nan")
+    ends = [end for point in points for end in (point, point, (nan, nan))]
+    line, = axes.plot(*zip(*ends, strict=True), color=colour, alpha=0.25, linewidth=2.6,
+                      solid_capstyle="round")
+    line.get_path().should_simplify = False  # it would drop them
+
+
+def _plan(record: dict[str, Any]) -> str:
+    """Return what the legend calls the plan of a record."""
+    return f"{record['plan']}{', transferred' * (record['plan_kind'] == 'transferred')}"
+
+
+def _names(axes: Any, front: Records, x: str, y: str) -> None:
+    """Write the shape P x R x C of the macro below the points of one front."""
+    if not all(key in front[0] for key in _SHAPE):
+        return
+    named = {(record[x], record[y]): record for record in reversed(front)}
+    for (at, height), record in named.items():
+        axes.annotate("\u00d7".join(str(record[key]) for key in _SHAPE), (at, height), fontsize=6,
+                      color="#555", ha="right", va="top", textcoords="offset points",
+                      xytext=(-2, -3))

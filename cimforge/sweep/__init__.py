@@ -1,0 +1,1 @@
+"""Sweeps of the design space on Dask: designs, what runs on them, and what that costs."""
