@@ -1,6 +1,8 @@
 """Lookup tables of Liberty, in SI units."""
 
+from bisect import bisect_left
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -31,24 +33,30 @@ class Table:
     slew: np.ndarray
     values: np.ndarray
 
+    @cached_property
+    def _plain(self) -> tuple[list[float], list[float], list[list[float]]]:
+        """Axes and values as numbers of Python, which are faster one at a time."""
+        return self.load.tolist(), self.slew.tolist(), self.values.tolist()
+
     def at(self, load: float, slew: float) -> float:
         """Return the value at a load in farads and a slew in seconds."""
-        row, along_load = _bracket(self.load, load)
-        column, along_slew = _bracket(self.slew, slew)
+        loads, slews, values = self._plain
+        row, along_load = _bracket(loads, load)
+        column, along_slew = _bracket(slews, slew)
         total = 0.0
         for i, weight_i in ((row, 1 - along_load), (row + 1, along_load)):
             for j, weight_j in ((column, 1 - along_slew), (column + 1, along_slew)):
                 if weight_i * weight_j:
-                    total += weight_i * weight_j * float(self.values[i, j])
+                    total += weight_i * weight_j * values[i][j]
         return total
 
 
-def _bracket(axis: np.ndarray, value: float) -> tuple[int, float]:
+def _bracket(axis: list[float], value: float) -> tuple[int, float]:
     """Return the interval of an axis that a value is in, and how far along."""
     if len(axis) == 1:
         return 0, 0.0
-    i = int(np.clip(np.searchsorted(axis, value) - 1, 0, len(axis) - 2))
-    return i, float((value - axis[i]) / (axis[i + 1] - axis[i]))
+    i = min(max(bisect_left(axis, value) - 1, 0), len(axis) - 2)
+    return i, (value - axis[i]) / (axis[i + 1] - axis[i])
 
 
 class TableReader:

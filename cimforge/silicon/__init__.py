@@ -1,0 +1,1 @@
+"""What the macros cost as netlists, and the papers' claims about it."""
