@@ -269,7 +269,7 @@ def test_a_front_needs_two_halves_and_hardware_that_all_patterns_fit(checkpoint,
     with pytest.raises(DataError, match=r"at least 2 texts, .* not 1"):
         pruning.run_front("no such model", tmp_path / "out", TEXTS[:1])
     config = tmp_path / "small.yaml"
-    config.write_text("base: tiny\nact_depth: 4\n")
+    config.write_text("base: tiny\nrows: 1\nact_depth: 2\n")
     with pytest.raises(DataError, match="inputs do not fit the hardware with every pattern"):
         pruning.run_front(checkpoint, tmp_path / "out", TEXTS, config_name=str(config))
     # A plan alone is no matter of cycles: there are none, which JSON can say.
