@@ -16,8 +16,8 @@ PYTEST    := $(VENV)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: demo test lint verilog sim bench accuracy accuracy-equal adc paper-monarch synth sweep \
-	apt clean help
+.PHONY: demo test lint verilog sim bench accuracy accuracy-equal adc paper paper-monarch synth \
+	sweep apt clean help
 
 demo: ## prune, compile, generate, simulate and report on the embedded model
 	$(BOOTSTRAP) demo
@@ -62,6 +62,10 @@ adc: ## scores against ADC resolution; a quarter of an hour, and goes on if inte
 paper-monarch: ## Monarch factors on analog arrays, ours beside the paper's; a minute
 	$(BOOTSTRAP) paper-monarch
 	$(VENV)/python -m cimforge paper-monarch
+
+paper: ## both papers' claims beside ours, from the JSON in reports/; exit 1 where a bar is missed
+	$(BOOTSTRAP) paper
+	$(VENV)/python -m cimforge paper
 
 synth: ## area, worst path and power of CONFIG's blocks, by yosys and OpenSTA (make apt)
 	$(BOOTSTRAP) synth

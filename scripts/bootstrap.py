@@ -34,6 +34,7 @@ TARGETS = {
     "bench": ("core", "sw", "sim", "model"),
     "accuracy": ("core", "sw", "model"),
     "adc": ("core", "sw", "model"),
+    "paper": ("core", "sw"),
     "paper-monarch": ("core", "sw"),
     "sweep": ("core", "sweep"),
     "synth": ("core", "sw", "model"),

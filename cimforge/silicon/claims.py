@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from cimforge.silicon.designs import BASELINES, FLEXIBLE
+from cimforge.silicon.designs import BASELINES, FLEXIBLE, WITH_ENERGY, designs
 from cimforge.spec.errors import DataError
 
 __all__ = ["PAPER_ENERGY", "PAPER_LATENCY", "claims"]
@@ -33,7 +33,8 @@ def claims(cycles: Iterable[Record], netlists: Iterable[Record]) -> list[Record]
     """
     netlists = list(netlists)
     macros = {record["design"]: record for record in netlists if record["what"] == "macro"}
-    missing = set(BASELINES) - set(macros)
+    powered = {record["design"] for record in netlists if record["what"] == "energy"}
+    missing = set(designs()) - set(macros) | set(WITH_ENERGY) - powered
     if missing:
         raise DataError(f"designs.json lacks {', '.join(sorted(missing))}; made by "
                         "cimforge paper --netlists")

@@ -17,7 +17,7 @@ ABLATIONS: Mapping[str, tuple[int | str, ...]] = MappingProxyType({
     "adder_stages": (1,), "weight_banks": (1,), "sub_macros": (1, 2, 8), "rows": (16, 64),
     "cols": (16, 64)})
 #: Macros whose energy is measured under a model's layer.
-WITH_ENERGY = (*BASELINES, "select=pair", "max_m=4", "act_slice=1")
+WITH_ENERGY = (*BASELINES, "max_m=4", "act_slice=1")
 
 
 def designs() -> dict[str, DcimConfig]:

@@ -1,0 +1,103 @@
+"""``cimforge paper``: netlists of the designs; from records the claims, their page and charts."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from cimforge.report.progress import progress
+from cimforge.report.records import write_records
+from cimforge.report.silicon_page import silicon_charts, silicon_page
+from cimforge.silicon.bars import bars
+from cimforge.silicon.claims import claims
+from cimforge.silicon.designs import FLEXIBLE, WITH_ENERGY, designs
+from cimforge.silicon.netlists import design_records
+from cimforge.spec.errors import DataError
+from cimforge.spec.files import check_writable, read_bytes, write_atomic
+from cimforge.synth.liberty import read_library
+from cimforge.synth.opensta import sta_version
+from cimforge.synth.real import model_layers
+from cimforge.synth.run import OSU018, OSU018_NODE, default_library
+from cimforge.synth.yosys import yosys_version
+
+__all__ = ["run_netlists", "run_paper"]
+
+_MODEL = "all-MiniLM-L6-v2"
+
+
+def run_netlists(out: Path) -> None:
+    """Map every design to OSU's 180 nm cells and write ``designs.json``.
+
+    Raises
+    ------
+    ToolError, DataError
+        A tool or the library is missing; the folder cannot be written to.
+    """
+    check_writable(out)
+    versions = {"yosys": yosys_version(), "sta": sta_version()}
+    library = read_library(default_library(None))
+    wanted = designs()
+    records: list[dict[str, Any]] = []
+    with progress() as bars_shown:
+        with bars_shown.task("layers", 1):
+            works = list(model_layers(_MODEL, "", wanted[FLEXIBLE]))
+        with bars_shown.task("netlists", len(wanted)) as bar:
+            for name, config in wanted.items():
+                records += design_records(name, config, library, OSU018_NODE,
+                                          works if name in WITH_ENERGY else ())
+                bar.advance()
+    write_records(out / "designs.json", "cimforge paper --netlists", records, tools=versions,
+                  library={"name": library.name, "voltage": library.voltage,
+                           "node_nm": OSU018_NODE, "file": OSU018.name})
+
+
+def run_paper(out: Path, netlists: bool = False) -> tuple[str, bool]:
+    """Write ``silicon.json``, ``silicon.md`` and charts from the records of that folder.
+
+    Parameters
+    ----------
+    out : Path
+        Folder with ``estimate.json``, ``designs.json`` and ``monarch.json``; takes the results.
+    netlists : bool
+        Make ``designs.json`` first: minutes to half an hour, by what is kept in ``build/synth``.
+
+    Returns
+    -------
+    text : str
+        The bars.
+    met : bool
+        Whether all of them are.
+
+    Raises
+    ------
+    DataError
+        A file is missing or broken; the message has the command that makes it.
+    """
+    check_writable(out)
+    if netlists:
+        run_netlists(out)
+    read = {name: _records(out / f"{name}.json", command) for name, command in (
+        ("estimate", "cimforge estimate --table"), ("designs", "cimforge paper --netlists"),
+        ("monarch", "cimforge paper-monarch"))}
+    found = claims(read["estimate"]["records"], read["designs"]["records"])
+    report = write_records(
+        out / "silicon.json", "cimforge paper", found, bars=bars(found),
+        made_from={name: data["commit"] for name, data in read.items()},
+        tools=read["designs"]["tools"], library=read["designs"]["library"])
+    silicon_charts(report, read["designs"], out / "img")
+    write_atomic(out / "silicon.md",
+                 silicon_page(report, read["designs"], read["monarch"]).encode())
+    text = "".join(f"{'met ' if bar['met'] else 'MISSED'} {bar['bar']:70} {bar['ours']:7.3f}, "
+                   f"wanted {bar['wanted']} ({bar['where']})\n" for bar in report["bars"])
+    return text, all(bar["met"] for bar in report["bars"])
+
+
+def _records(path: Path, command: str) -> dict[str, Any]:
+    if not path.is_file():
+        raise DataError(f"{path}: no such file; made by {command}")
+    try:
+        data = json.loads(read_bytes(path))
+        if data["format"] != 1 or not isinstance(data["records"], list):
+            raise ValueError("another format")
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path}: not a file of records ({error}); made by {command}") from error
+    return data
