@@ -12,8 +12,10 @@ from cimforge.spec.errors import DataError
 from cimforge.spec.files import read_bytes, shipped
 from cimforge_sw.cost.features import BLOCKS, features, instances
 
-__all__ = ["MacroArea", "Technology", "load_technology", "macro_area"]
+__all__ = ["STORAGE", "MacroArea", "Technology", "load_technology", "macro_area"]
 
+#: Terms of a column that weights and indices take as flip-flops with their write gates.
+STORAGE = ("stored bit", "word")
 #: The technology that ships: netlists of OSU's 180 nm cells.
 DEFAULT = "osu018"
 
@@ -99,6 +101,6 @@ def macro_area(config: DcimConfig, technology: Technology) -> MacroArea:
               for block in BLOCKS}
     column, of_column = counts["Column"], technology.terms["Column"]
     storage = times["Column"] * sum(of_column[term] * column[term]
-                                    for term in ("stored bit", "word"))
+                                    for term in STORAGE)
     as_sram = times["Column"] * column["stored bit"] * technology.sram_bit
     return MacroArea(blocks, storage, sum(blocks.values()) - storage + as_sram)
