@@ -185,12 +185,15 @@ def test_one_exchanged_gate_is_noticed(macro):
         run_columns(replace(netlist, cells=wrong), SMALL, stimuli(SMALL, 2))
 
 
-def test_every_block_of_a_macro_runs(macro):
-    cycles = stimuli(SMALL, 2)
+@pytest.mark.parametrize("act_slice", [4, 1])
+def test_every_block_of_a_macro_runs(library, root, act_slice):
+    config = SMALL.replace(act_slice=act_slice)
+    macro = map_design(config, library, "macro", root=root)
+    cycles = stimuli(config, 2)
     for kind, run in (("sub_macro", run_sub_macros), ("distribution", run_distribution),
                       ("merging", run_merging), ("macro", run_macro)):
         netlist = macro.netlists[f"cim_tile_{kind}"]
-        sim = run(netlist, SMALL, cycles)
+        sim = run(netlist, config, cycles)
         energy = EnergyModel(opened(netlist)).energy(sim.densities())
         assert sim.cycles == sum(1 for cycle in cycles if cycle.lines is not None)
         assert energy.total > 0 or kind == "sub_macro"  # too small to have trees

@@ -61,6 +61,11 @@ def calibrate(records: Iterable[Record], full_adder: float, sram_bit: float, nod
     return Technology(name, node_nm, terms, sram_bit, worst)
 
 
+def _own_area(record: Record, block: str) -> float:
+    """Return the area of one block; 0 where the macro has none, as slicers."""
+    return record["blocks"].get(block, {"own_area": 0.0})["own_area"]
+
+
 def _fit(counts: list[dict[str, float]], areas: np.ndarray, names: Sequence[str],
          scale: np.ndarray | None = None) -> dict[str, float]:
     """Return nonnegative costs of terms, of least error relative to ``scale``."""

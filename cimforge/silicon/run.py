@@ -8,24 +8,29 @@ from cimforge.report.progress import progress
 from cimforge.report.records import write_records
 from cimforge.report.silicon_page import silicon_charts, silicon_page
 from cimforge.silicon.bars import bars
+from cimforge.silicon.calibrate import calibrate
 from cimforge.silicon.claims import claims
 from cimforge.silicon.designs import FLEXIBLE, WITH_ENERGY, designs
 from cimforge.silicon.netlists import design_records
+from cimforge.silicon.technology_file import technology_yaml
 from cimforge.spec.errors import DataError
 from cimforge.spec.files import check_writable, read_bytes, write_atomic
+from cimforge.synth.adders import adder_cell
 from cimforge.synth.liberty import read_library
 from cimforge.synth.opensta import sta_version
 from cimforge.synth.real import model_layers
-from cimforge.synth.run import OSU018, OSU018_NODE, default_library
+from cimforge.synth.run import OSU018, OSU018_NODE, default_library, sram_density
 from cimforge.synth.yosys import yosys_version
 
-__all__ = ["run_netlists", "run_paper"]
+__all__ = ["fitted", "run_netlists", "run_paper"]
 
 _MODEL = "all-MiniLM-L6-v2"
 
 
 def run_netlists(out: Path) -> None:
-    """Map every design to OSU's 180 nm cells and write ``designs.json``.
+    """Map every design to OSU's 180 nm cells; write ``designs.json`` and ``technology.yaml``.
+
+    The technology is what `cimforge_sw.cost.area` calculates with once it is in ``cost/silicon``.
 
     Raises
     ------
@@ -45,9 +50,22 @@ def run_netlists(out: Path) -> None:
                 records += design_records(name, config, library, OSU018_NODE,
                                           works if name in WITH_ENERGY else ())
                 bar.advance()
-    write_records(out / "designs.json", "cimforge paper --netlists", records, tools=versions,
-                  library={"name": library.name, "voltage": library.voltage,
-                           "node_nm": OSU018_NODE, "file": OSU018.name})
+    adder = adder_cell(library)
+    report = write_records(
+        out / "designs.json", "cimforge paper --netlists", records, tools=versions,
+        library={"name": library.name, "voltage": library.voltage, "node_nm": OSU018_NODE,
+                 "file": OSU018.name, "full_adder": adder[0].area if adder else None})
+    write_atomic(out / "technology.yaml", fitted(report).encode())
+
+
+def fitted(netlists: dict[str, Any]) -> str:
+    """Return the technology that the records of netlists give, as YAML."""
+    library = netlists["library"]
+    per_bit, source = sram_density(library["node_nm"])
+    technology = calibrate(netlists["records"], library["full_adder"], per_bit,
+                           library["node_nm"])
+    return technology_yaml(technology, library["file"],
+                           f"netlists of {netlists['tools']['yosys']} (docs/synthesis.md)", source)
 
 
 def run_paper(out: Path, netlists: bool = False) -> tuple[str, bool]:

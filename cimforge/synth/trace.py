@@ -36,10 +36,12 @@ class Cycle:
     mode : Mode or None
     first, last : bool
         Slice of a vector.
+    part : int
+        Number of the slice, the lowest first.
     window : int array [window_inputs]
-        The slice of the activations, unsigned.
+        The activations.
     lines : int array [P, R, L]
-        The same on the lines of the slots.
+        The slice of them on the lines of the slots, unsigned.
     selects : tuple of int arrays, or None
         Level 1 and level 2 [R, P]; ``pair`` only.
     active : int array [P, C]
@@ -53,6 +55,7 @@ class Cycle:
     mode: Mode | None = None
     first: bool = False
     last: bool = False
+    part: int = 0
     window: np.ndarray | None = None
     lines: np.ndarray | None = None
     selects: tuple[np.ndarray, np.ndarray] | None = None
@@ -138,5 +141,5 @@ def _compute(config: DcimConfig, step: _Step, number: int) -> Iterator[tuple]:
             for part in range(config.slices):
                 shift = part * config.act_slice
                 last = part == config.slices - 1
-                yield (number, step.mode, part == 0, last, window >> shift & mask,
+                yield (number, step.mode, part == 0, last, part, window,
                        lines >> shift & mask, selects, active, sums * active if last else None)

@@ -212,8 +212,11 @@ def _drive_window(lanes: _Lanes, config: DcimConfig, cycle: Cycle, prefix: str) 
     assert cycle.mode is not None
     from cimforge_hw.dcim.mode import mode_value
 
-    for block, inputs in enumerate(cycle.window.reshape(-1, config.max_m)):
+    whole = prefix != ""  # the macro takes activations whole, the network in slices
+    width = config.act_bits if whole else config.act_slice
+    window = cycle.window if whole else cycle.window >> cycle.part * config.act_slice
+    for block, inputs in enumerate(window.reshape(-1, config.max_m)):
         port = f"{prefix}window__{block}"
         if port in lanes.sim.netlist.inputs:
-            lanes.set_fields(port, inputs[None], config.act_slice)
+            lanes.set_fields(port, inputs[None], width)
     lanes.set(f"{prefix}mode", mode_value(cycle.mode))

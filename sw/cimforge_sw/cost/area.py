@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,7 @@ class MacroArea:
         return sum(self.blocks.values())
 
 
+@lru_cache(maxsize=8)
 def load_technology(name: str = DEFAULT) -> Technology:
     """Return a technology that ships, or one from a YAML file.
 

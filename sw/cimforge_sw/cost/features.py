@@ -10,7 +10,7 @@ from cimforge.spec.mode import slot_blocks
 __all__ = ["BLOCKS", "TREE_FANOUT", "features", "instances"]
 
 #: Blocks in the order of `features`; areas of each are without the blocks in it.
-BLOCKS = ("Column", "SubMacro", "Distribution", "Merging", "Macro")
+BLOCKS = ("Column", "SubMacro", "Slicer", "Distribution", "Merging", "Macro")
 #: Loads per buffer of a tree, as in :mod:`cimforge.synth.fanout`.
 TREE_FANOUT = 12
 
@@ -20,7 +20,7 @@ Features = dict[str, float]
 def instances(config: DcimConfig) -> dict[str, int]:
     """Return how often each block is in a macro."""
     return {"Column": config.sub_macros * config.units, "SubMacro": config.sub_macros,
-            "Distribution": 1, "Merging": 1, "Macro": 1}
+            "Slicer": int(config.slices > 1), "Distribution": 1, "Merging": 1, "Macro": 1}
 
 
 def features(config: DcimConfig) -> dict[str, Features]:
@@ -29,6 +29,7 @@ def features(config: DcimConfig) -> dict[str, Features]:
     Each count times what one costs, summed, is the area of the block without those in it.
     """
     return {"Column": _column(config), "SubMacro": _sub_macro(config),
+            "Slicer": {"choice of a bit": config.window_inputs * config.act_bits},
             "Distribution": _distribution(config), "Merging": _merging(config),
             "Macro": _macro(config)}
 
@@ -133,7 +134,4 @@ def _merging(config: DcimConfig) -> Features:
 def _macro(config: DcimConfig) -> Features:
     lines = config.slots * config.lines * config.act_slice
     sums = config.sub_macros * config.cols * config.macro_bits
-    window = config.window_inputs * config.act_slice
-    return {"register": lines + sums,
-            "slice of a bit": window * config.slices if config.slices > 1 else 0,
-            "macro": 1}
+    return {"register": lines + sums, "macro": 1}
