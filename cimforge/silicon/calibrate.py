@@ -50,7 +50,7 @@ def calibrate(records: Iterable[Record], full_adder: float, sram_bit: float, nod
     terms: dict[str, dict[str, float]] = {}
     for block in BLOCKS:
         mine = [count[block] for count in counts]
-        areas = np.array([record["blocks"][block]["own_area"] for record in seen])
+        areas = np.array([_own_area(record, block) for record in seen])
         fixed = known if block == "Column" else {}
         rest = areas - [sum(count[term] * fixed[term] for term in fixed) for count in mine]
         found = _fit(mine, rest, [term for term in mine[0] if term not in fixed], areas)
