@@ -8,6 +8,7 @@ this file and all that it imports.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -16,12 +17,15 @@ from cimforge.spec.pattern import NmPattern
 from cimforge_sw.compile.loop import Loop
 from cimforge_sw.compile.shape_cost import Costs, Job, shape_costs
 from cimforge_sw.compile.tiling import Tiling
+from cimforge_sw.cost.area import MacroArea, load_technology, macro_area
 
 __all__ = ["FRONTS", "QUANTITIES", "Work", "measure"]
 
 #: What every point has, by key: its unit, and what it is.
 QUANTITIES = {
     "cells": ("cells", "weight cells of a bank, P * R * C"),
+    "area": ("mm2", "the macro in 180 nm cells, in closed form; weights in flip-flops"),
+    "area_sram": ("mm2", "the same with weights as SRAM of a published density"),
     "cycles": ("cycles", "all layers one after the other, weights streamed"),
     "resident_cycles": ("cycles", "the same with every tile's weights in place"),
     "slot_use": ("fraction", "cells of all tiles that hold a kept weight, by parameters"),
@@ -30,7 +34,7 @@ QUANTITIES = {
     "weight_bits": ("bits", "weights and their indices on the weight stream"),
 }
 #: Pairs of quantities that are drawn against each other; less is better in both.
-FRONTS = (("cells", "cycles"), ("cells", "resident_cycles"))
+FRONTS = (("area", "cycles"), ("area", "resident_cycles"), ("area_sram", "cycles"))
 
 
 @dataclass(frozen=True)
@@ -90,8 +94,11 @@ def _figures(config: DcimConfig, work: Work, costs: Costs, at: list[int]) -> dic
     use = [int(costs.kept[i]) / int(costs.cells[i]) * share
            for i, share in zip(at, weights, strict=True)]
     loads = total([_loads(config, job, costs, i) for i, job in zip(at, work.jobs, strict=True)])
+    area = _area(config)
     return {
         "cells": config.slots * config.cols,
+        "area": area.total * 1e-6,
+        "area_sram": area.with_sram * 1e-6,
         "cycles": total([costs.cycles[i] for i in at]),
         "resident_cycles": total([costs.resident_cycles[i] for i in at]),
         "slot_use": math.fsum(use) / sum(weights),
@@ -99,6 +106,11 @@ def _figures(config: DcimConfig, work: Work, costs: Costs, at: list[int]) -> dic
         "weight_loads": loads,
         "weight_bits": loads * config.weight_beats * config.weight_beat_bits,
     }
+
+
+@lru_cache(maxsize=1024)
+def _area(config: DcimConfig) -> MacroArea:
+    return macro_area(config, load_technology())
 
 
 def _loads(config: DcimConfig, job: Job, costs: Costs, i: int) -> int:
