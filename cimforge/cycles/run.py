@@ -8,7 +8,7 @@ from cimforge.cycles.equal import equal_records
 from cimforge.cycles.records import large_records
 from cimforge.report.estimate_page import estimate_chart, estimate_page
 from cimforge.report.progress import progress
-from cimforge.report.records import write_records
+from cimforge.report.records import bars_text, write_records
 from cimforge.spec.files import check_writable, write_atomic
 
 __all__ = ["run_table"]
@@ -50,6 +50,4 @@ def run_table(out: Path, accuracy: Path | None = None) -> tuple[str, bool]:
     report = write_records(out / "estimate.json", COMMAND, records, bars=bars(records))
     estimate_chart(report, out / "img" / "estimate-latency.svg")
     write_atomic(out / "estimate.md", estimate_page(report).encode())
-    text = "".join(f"{'met ' if bar['met'] else 'MISSED'} {bar['bar']:78} {bar['ours']:7.3f}, "
-                   f"wanted {bar['wanted']:g} ({bar['where']})\n" for bar in report["bars"])
-    return text, all(bar["met"] for bar in report["bars"])
+    return bars_text(report["bars"])

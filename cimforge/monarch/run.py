@@ -7,7 +7,7 @@ from cimforge.monarch.records import Record, bars, example_records, model_record
 from cimforge.monarch.study import Study
 from cimforge.report.monarch_page import monarch_page
 from cimforge.report.progress import progress
-from cimforge.report.records import write_records
+from cimforge.report.records import bars_text, write_records
 from cimforge.spec.files import check_writable, write_atomic
 from cimforge_sw.analog.models import WORKLOADS
 
@@ -46,6 +46,4 @@ def run_paper_monarch(out: Path) -> tuple[str, bool]:
             pictures(out / "img", records)
     report = write_records(out / "monarch.json", "make paper-monarch", records, bars=bars(records))
     write_atomic(out / "monarch.md", monarch_page(report).encode())
-    text = "".join(f"{'met ' if bar['met'] else 'MISSED'} {bar['bar']:58} {bar['ours']:7.3f}, "
-                   f"wanted {bar['wanted']:g}\n" for bar in report["bars"])
-    return text, all(bar["met"] for bar in report["bars"])
+    return bars_text(report["bars"])

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from cimforge.report.progress import progress
-from cimforge.report.records import write_records
+from cimforge.report.records import bars_text, write_records
 from cimforge.report.silicon_page import silicon_charts, silicon_page
 from cimforge.silicon.bars import bars
 from cimforge.silicon.calibrate import calibrate
@@ -104,9 +104,7 @@ def run_paper(out: Path, netlists: bool = False) -> tuple[str, bool]:
     silicon_charts(report, read["designs"], out / "img")
     write_atomic(out / "silicon.md",
                  silicon_page(report, read["designs"], read["monarch"]).encode())
-    text = "".join(f"{'met ' if bar['met'] else 'MISSED'} {bar['bar']:70} {bar['ours']:7.3f}, "
-                   f"wanted {bar['wanted']} ({bar['where']})\n" for bar in report["bars"])
-    return text, all(bar["met"] for bar in report["bars"])
+    return bars_text(report["bars"])
 
 
 def _records(path: Path, command: str) -> dict[str, Any]:
