@@ -10,7 +10,7 @@ from cimforge.report.silicon_page import silicon_charts, silicon_page
 from cimforge.silicon.bars import bars
 from cimforge.silicon.calibrate import calibrate
 from cimforge.silicon.claims import claims
-from cimforge.silicon.designs import FLEXIBLE, WITH_ENERGY, designs
+from cimforge.silicon.designs import WITH_ENERGY, designs
 from cimforge.silicon.netlists import design_records
 from cimforge.silicon.technology_file import technology_yaml
 from cimforge.spec.errors import DataError
@@ -43,12 +43,10 @@ def run_netlists(out: Path) -> None:
     wanted = designs()
     records: list[dict[str, Any]] = []
     with progress() as bars_shown:
-        with bars_shown.task("layers", 1):
-            works = list(model_layers(_MODEL, "", wanted[FLEXIBLE]))
         with bars_shown.task("netlists", len(wanted)) as bar:
             for name, config in wanted.items():
-                records += design_records(name, config, library, OSU018_NODE,
-                                          works if name in WITH_ENERGY else ())
+                works = model_layers(_MODEL, "", config) if name in WITH_ENERGY else ()
+                records += design_records(name, config, library, OSU018_NODE, works)
                 bar.advance()
     adder = adder_cell(library)
     report = write_records(

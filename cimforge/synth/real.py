@@ -24,10 +24,12 @@ from cimforge.synth.workload import (
     run_sub_macros,
 )
 
-__all__ = ["PATTERNS", "TOKENS", "LayerWork", "energy_records", "model_layers"]
+__all__ = ["PATTERNS", "TOGETHER", "TOKENS", "LayerWork", "energy_records", "model_layers"]
 
 #: Three quarters, half, and none of the weights pruned.
 PATTERNS = ("2:8", "4:8", "8:8")
+#: What a record is of that sums all blocks of a macro.
+TOGETHER = "all of these"
 #: Tokens of held-out text that run.
 TOKENS = 32
 
@@ -64,7 +66,7 @@ def model_layers(model: str, layer: str, config: DcimConfig) -> Iterator[LayerWo
     layer : str
         Name of a linear layer; "" takes the one with the most inputs, the last of its like.
     config : DcimConfig
-        Says the operand widths and the columns.
+        Says the operand widths, the columns, and which of them share positions.
 
     Raises
     ------
@@ -77,7 +79,8 @@ def model_layers(model: str, layer: str, config: DcimConfig) -> Iterator[LayerWo
     quantized: Any
     stats = cf.calibrate(loaded, calibration_sentences())
     for pattern in PATTERNS:
-        pruned = cf.prune(loaded, cf.Plan.uniform(pattern), stats)
+        plan = cf.Plan.uniform(pattern, _granularity(config), config.cols)
+        pruned = cf.prune(loaded, plan, stats)
         quantized = cf.quantize(pruned, stats, config.weight_bits, config.act_bits)
         layers = quantized.layers
         if layer and layer not in layers:
@@ -88,6 +91,13 @@ def model_layers(model: str, layer: str, config: DcimConfig) -> Iterator[LayerWo
         yield LayerWork(name, NmPattern.parse(pattern),
                         layers[name].weight[:config.cols].astype("int64"),
                         acts[:TOKENS].astype("int64"))
+
+
+def _granularity(config: DcimConfig) -> str:
+    """Return which outputs share positions on this hardware, as the pruner calls it."""
+    if config.select == "pair":
+        return "tile"
+    return "free" if config.index_share == 1 else f"share{config.index_share}"
 
 
 def energy_records(design: Design, config: DcimConfig, works: Iterator[LayerWork]) -> list[dict]:
@@ -146,5 +156,5 @@ def _together(records: list[dict]) -> dict:
     """Return the sum of the blocks of a macro under one workload."""
     summed = ("energy_pj", "internal_pj", "switching_pj", "clock_pj", "energy_per_mac_pj",
               "default_energy_pj")
-    return {**records[0], "of": "all of these", "count": 1, "activity": None,
+    return {**records[0], "of": TOGETHER, "count": 1, "activity": None,
             **{key: sum(record[key] for record in records) for key in summed}}
