@@ -79,6 +79,13 @@ def test_files_that_are_no_technology(tmp_path, text, message):
         load_technology(str(path))
 
 
+def test_technologies_that_are_not_there(tmp_path):
+    with pytest.raises(DataError, match=r"^no technology named 'mine'; there are osu018, or give"):
+        load_technology("mine")
+    with pytest.raises(DataError, match=r"no.yml: cannot be read: No such file or directory$"):
+        load_technology(tmp_path / "no.yml")
+
+
 def test_a_technology_that_lacks_a_term(tmp_path):
     path = tmp_path / "mine.yaml"
     path.write_text(SHIPPED.read_text().replace("full adder:", "half adder:"))

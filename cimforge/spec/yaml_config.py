@@ -9,7 +9,7 @@ from cimforge.spec.analog.config import AnalogConfig
 from cimforge.spec.config import DcimConfig
 from cimforge.spec.errors import ConfigError, DataError
 from cimforge.spec.files import shipped, write_atomic
-from cimforge.spec.yaml_text import yaml_values
+from cimforge.spec.yaml_text import yaml_names, yaml_path, yaml_values
 
 __all__ = ["analog_preset_names", "load_analog_config", "load_config", "preset_names",
            "save_config"]
@@ -22,22 +22,18 @@ def _folder(kind: type) -> Path:
     return root / "analog" if kind is AnalogConfig else root
 
 
-def _names(kind: type) -> list[str]:
-    return sorted(path.stem for path in _folder(kind).glob("*.yaml"))
-
-
 def preset_names() -> list[str]:
     """Return the names of the shipped configurations of the digital tile.
 
     >>> "default" in preset_names()
     True
     """
-    return _names(DcimConfig)
+    return yaml_names(_folder(DcimConfig))
 
 
 def analog_preset_names() -> list[str]:
     """Return the names of the shipped configurations of the analog tile."""
-    return _names(AnalogConfig)
+    return yaml_names(_folder(AnalogConfig))
 
 
 def load_config(source: str | Path) -> DcimConfig:
@@ -66,12 +62,7 @@ def load_analog_config(source: str | Path) -> AnalogConfig:
 
 
 def _load(source: str | Path, kind: type[_Config]) -> _Config:
-    path = Path(source)
-    if path.suffix not in (".yaml", ".yml"):
-        if str(source) not in _names(kind):
-            raise ConfigError(f"no preset named {str(source)!r}; there are "
-                              f"{', '.join(_names(kind))}, or give the path of a .yaml file")
-        path = _folder(kind) / f"{source}.yaml"
+    path = yaml_path(source, _folder(kind), "preset")
     return _build(path, yaml_values(path, "configuration", ConfigError), kind)
 
 
@@ -79,8 +70,8 @@ def _build(path: Path, raw: object, kind: type[_Config]) -> _Config:
     if not isinstance(raw, dict):
         raise ConfigError(f"{path}: expected parameters as 'name: value', not {raw!r}")
     base = raw.pop("base", None)
-    if base is not None and base not in _names(kind):
-        raise ConfigError(f"{path}: base must be one of {', '.join(_names(kind))}, not {base!r}")
+    if base is not None and base not in (names := yaml_names(_folder(kind))):
+        raise ConfigError(f"{path}: base must be one of {', '.join(names)}, not {base!r}")
     parent = kind() if base is None else _load(base, kind)
     unknown = sorted(str(key) for key in raw if key not in parent.to_dict())
     if unknown:

@@ -1,12 +1,50 @@
-"""YAML that people write: what is wrong with it, in one line, with its line number."""
+"""YAML that people write: where it is; what is wrong with it, in one line, with its line number."""
 
 from pathlib import Path
 
 import yaml
 
-from cimforge.spec.errors import CimforgeError
+from cimforge.spec.errors import CimforgeError, ConfigError
 
-__all__ = ["read_yaml", "yaml_mapping", "yaml_pairs", "yaml_scalar", "yaml_values"]
+__all__ = ["read_yaml", "yaml_mapping", "yaml_names", "yaml_pairs", "yaml_path", "yaml_scalar",
+           "yaml_values"]
+
+
+def yaml_names(folder: Path) -> list[str]:
+    """Return the names of a folder's YAML files, without their ending."""
+    return sorted(path.stem for path in folder.glob("*.yaml"))
+
+
+def yaml_path(source: str | Path, folder: Path, what: str,
+              error: type[CimforgeError] = ConfigError) -> Path:
+    """Return the file that is meant: one of a folder by its name, or any YAML file by its path.
+
+    Whether the file of a path is there shows when it is read.
+
+    Parameters
+    ----------
+    source : str or Path
+        What ends in ``.yaml`` or ``.yml`` is a path, anything else a name.
+    folder : Path
+        Where the names are from.
+    what : str
+        What the file is, for the message: ``"preset"``.
+    error : type
+        What to raise.
+
+    Raises
+    ------
+    ConfigError or DataError
+        The given one, if the folder has no such name: with those that it has.
+    """
+    path = Path(source)
+    if path.suffix in (".yaml", ".yml"):
+        return path
+    names = yaml_names(folder)
+    if str(source) not in names:
+        raise error(f"no {what} named {str(source)!r}; there are {', '.join(names)}, or give the "
+                    "path of a .yaml file")
+    return folder / f"{source}.yaml"
 
 
 def read_yaml(path: Path, what: str, error: type[CimforgeError]) -> yaml.Node | None:

@@ -11,7 +11,7 @@ from cimforge.spec.config import DcimConfig
 from cimforge.spec.errors import CimforgeError, ConfigError
 from cimforge.spec.files import shipped
 from cimforge.spec.yaml_config import load_config
-from cimforge.spec.yaml_text import read_yaml, yaml_mapping, yaml_scalar
+from cimforge.spec.yaml_text import read_yaml, yaml_mapping, yaml_names, yaml_path, yaml_scalar
 from cimforge.sweep.plans import PlanChoice, plan_choice
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def sweep_names() -> list[str]:
     >>> "macro" in sweep_names()
     True
     """
-    return sorted(path.stem for path in shipped("configs/sweeps").glob("*.yaml"))
+    return yaml_names(shipped("configs/sweeps"))
 
 
 def load_sweep(source: str | Path) -> Sweep:
@@ -79,12 +79,7 @@ def load_sweep(source: str | Path) -> Sweep:
     DataError
         A plan file that is none.
     """
-    path = Path(source)
-    if path.suffix not in (".yaml", ".yml"):
-        if str(source) not in sweep_names():
-            raise ConfigError(f"no sweep named {str(source)!r}; there are "
-                              f"{', '.join(sweep_names())}, or give the path of a .yaml file")
-        path = shipped("configs/sweeps") / f"{source}.yaml"
+    path = yaml_path(source, shipped("configs/sweeps"), "sweep")
     node = read_yaml(path, "sweep", ConfigError)
     try:
         return _build(path, node)

@@ -7,7 +7,7 @@ from pathlib import Path
 from cimforge.spec.checks import check_integer
 from cimforge.spec.errors import ConfigError
 from cimforge.spec.files import shipped
-from cimforge.spec.yaml_text import yaml_values
+from cimforge.spec.yaml_text import yaml_names, yaml_path, yaml_values
 
 __all__ = ["LayerShape", "ModelShapes", "load_shapes", "shape_names"]
 
@@ -72,7 +72,7 @@ def shape_names() -> list[str]:
     >>> "Llama-2-7B" in shape_names()
     True
     """
-    return sorted(path.stem for path in shipped("cost/shapes").glob("*.yaml"))
+    return yaml_names(shipped("cost/shapes"))
 
 
 def load_shapes(source: str | Path) -> ModelShapes:
@@ -84,12 +84,7 @@ def load_shapes(source: str | Path) -> ModelShapes:
         No such model; or a key that is unknown, missing or repeated, or a value that is none for
         it: with file and key.
     """
-    path = Path(source)
-    if path.suffix not in (".yaml", ".yml"):
-        if str(source) not in shape_names():
-            raise ConfigError(f"no shapes named {str(source)!r}; there are "
-                              f"{', '.join(shape_names())}, or give the path of a .yaml file")
-        path = shipped("cost/shapes") / f"{source}.yaml"
+    path = yaml_path(source, shipped("cost/shapes"), "shapes")
     try:
         return _build(yaml_values(path, "shapes", ConfigError))
     except ConfigError as error:

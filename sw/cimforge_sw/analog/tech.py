@@ -5,7 +5,7 @@ from pathlib import Path
 
 from cimforge.spec.errors import ConfigError
 from cimforge.spec.files import shipped
-from cimforge.spec.yaml_text import yaml_values
+from cimforge.spec.yaml_text import yaml_names, yaml_path, yaml_values
 
 __all__ = ["Quantity", "Technology", "load_technology", "technology_names"]
 
@@ -82,7 +82,7 @@ def technology_names() -> list[str]:
     >>> technology_names()
     ['isaac', 'zigzag']
     """
-    return sorted(path.stem for path in shipped("cost/tech").glob("*.yaml"))
+    return yaml_names(shipped("cost/tech"))
 
 
 def load_technology(source: str | Path) -> Technology:
@@ -94,12 +94,7 @@ def load_technology(source: str | Path) -> Technology:
         No such table; or a key that is unknown, missing or repeated, a value, unit or source that
         is not one: with file and key.
     """
-    path = Path(source)
-    if path.suffix not in (".yaml", ".yml"):
-        if str(source) not in technology_names():
-            raise ConfigError(f"no technology named {str(source)!r}; there are "
-                              f"{', '.join(technology_names())}, or give the path of a .yaml file")
-        path = shipped("cost/tech") / f"{source}.yaml"
+    path = yaml_path(source, shipped("cost/tech"), "technology")
     raw = yaml_values(path, "technology table", ConfigError)
     if not isinstance(raw, dict):
         raise ConfigError(f"{path}: expected quantities by name, not {raw!r}")

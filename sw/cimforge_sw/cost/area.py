@@ -11,6 +11,7 @@ import yaml
 from cimforge.spec.config import DcimConfig
 from cimforge.spec.errors import DataError
 from cimforge.spec.files import read_bytes, shipped
+from cimforge.spec.yaml_text import yaml_path
 from cimforge_sw.cost.features import BLOCKS, features, instances
 
 __all__ = ["STORAGE", "MacroArea", "Technology", "load_technology", "macro_area"]
@@ -69,17 +70,18 @@ class MacroArea:
 
 
 @lru_cache(maxsize=8)
-def load_technology(name: str = DEFAULT) -> Technology:
-    """Return a technology that ships, or one from a YAML file.
+def load_technology(source: str | Path = DEFAULT) -> Technology:
+    """Return a technology that ships by its name, or one from a YAML file by its path.
 
     Raises
     ------
     DataError
-        It is not there, or lacks a term.
+        No such technology; or a file that is not there, is none, or lacks a term.
     """
-    path = Path(name) if name.endswith(".yaml") else shipped("cost") / "silicon" / f"{name}.yaml"
+    path = yaml_path(source, shipped("cost/silicon"), "technology", DataError)
+    text = read_bytes(path)
     try:
-        data: Any = yaml.safe_load(read_bytes(path))
+        data: Any = yaml.safe_load(text)
         terms = {block: {term: float(entry["value"]) for term, entry in data["area"][block].items()}
                  for block in BLOCKS}
         found = Technology(str(data["name"]), float(data["node_nm"]), terms,
