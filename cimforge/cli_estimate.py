@@ -29,7 +29,7 @@ def estimate(shapes: Annotated[str, typer.Argument(
                  "--table", help="All designs on all large models, into a report.")] = False,
              out: Annotated[Path, typer.Option(help="Folder of the report.")] = Path("reports"),
              ) -> None:
-    """Predict cycles, slot use and MACs of a model from its shapes, without weights."""
+    """Predict cycles, latency, area and energy of a model from its shapes, without weights."""
     if table:
         from cimforge.cycles.run import run_table
 
@@ -49,9 +49,14 @@ def _page(source: str, configs: list[str], plan: str, tokens: int, resident: boo
     """Return what the command prints; ratios are against the first configuration."""
     from cimforge.cycles.model import estimate_shapes
     from cimforge.spec.yaml_config import load_config
+    from cimforge_sw.cost.area import macro_area
+    from cimforge_sw.cost.delay import macro_period
+    from cimforge_sw.cost.energy import macro_energy
+    from cimforge_sw.cost.technology import load_technology
     from cimforge_sw.plan import Plan
     from cimforge_sw.shapes import load_shapes
 
+    technology = load_technology()
     model = load_shapes(source)
     chosen = Plan.load(plan) if plan.endswith((".yaml", ".yml")) else Plan.uniform(plan)
     costs = {name: estimate_shapes(model, chosen, load_config(name), tokens) for name in configs}
@@ -59,16 +64,27 @@ def _page(source: str, configs: list[str], plan: str, tokens: int, resident: boo
     about = (f"{model.model}: {len(model.layers)} layers, {model.parameters / 1e6:,.1f} M "
              f"parameters, {base.sparsity:.2%} pruned, {base.macs / 1e9:,.2f} GMAC kept, "
              f"{tokens} tokens")
-    head = (f"{'tile':16} {'streamed':>14} {'resident':>14} {'slot use':>9} {'ratio':>6}  (cycles; "
-            f"ratio: {'resident' if resident else 'streamed'})")
+    kind = "resident" if resident else "streamed"
+    head = (f"{'tile':16} {'streamed':>14} {'resident':>14} {'slot use':>9} {'ratio':>6} "
+            f"{'mm2':>8} {'ns':>6} {'ms':>11} {'mJ':>11}")
     lines = [about, head]
     for name, cost in costs.items():
         ratio = (cost.resident_cycles / base.resident_cycles if resident
                  else cost.cycles / base.cycles)
+        tile = load_config(name)
+        period = macro_period(tile, technology)
+        taken = cost.resident_cycles if resident else cost.cycles
+        energy = macro_energy(tile, technology, cost.events(resident))
         lines.append(f"{name:16} {cost.cycles:14,} {cost.resident_cycles:14,} "
-                     f"{cost.slot_use():9.2%} {ratio:6.3f}")
+                     f"{cost.slot_use():9.2%} {ratio:6.3f} "
+                     f"{macro_area(tile, technology).total * 1e-6:8.2f} {period:6.2f} "
+                     f"{taken * period * 1e-6:11,.2f} {energy * 1e-9:11,.2f}")
         if by_layer:
             lines += [f"  {each.layer.name:44} {each.layer.outputs:6} x {each.layer.inputs:<6} "
                       f"{each.pattern!s:5} {each.mode:12} {each.cycles:12,} "
                       f"{each.resident_cycles:12,} {each.slot_use:7.2%}" for each in cost.layers]
+    off = ", ".join(f"{kind} {value:.0%}" for kind, value in technology.uncertainty.items())
+    lines.append(f"cycles are exact; ratio, ms and mJ: weights {kind}; mm2, ns and mJ: the macro "
+                 f"in closed form, {technology.node_nm:g} nm cells without wires (off by up to: "
+                 f"{off})")
     return "\n".join(lines) + "\n"

@@ -104,7 +104,7 @@ def test_the_command(monkeypatch, capsys):
                "--layers", "--config", "default", "--config", "fixed_4_8") == 0
     text = capsys.readouterr().out
     assert "75.00% pruned" in text
-    assert "resident)" in text
+    assert "mJ: weights resident" in text
     assert text.count("model.layers.5.mlp.down_proj") == 2
 
 

@@ -1,9 +1,9 @@
 """The bars of the cycle tables: wanted, reached, and where it is least."""
 
-from collections.abc import Iterable
 from typing import Any
 
 from cimforge.cycles.designs import BUFFERS, KINDS
+from cimforge.report.bars import least, second_best, select
 
 __all__ = ["bars"]
 
@@ -20,20 +20,13 @@ def bars(records: list[Record]) -> list[Record]:
     return [*_latency(records), *_never_behind(records), *_slots(records), *_equal(records)]
 
 
-def _bar(name: str, wanted: float, least: Record, key: str = "ours", above: bool = False) -> Record:
-    ours = least[key]
-    where = [str(least[part]) for part in ("model", "plan", "against", "tokens", "weights")
-             if part in least]
+def _bar(name: str, wanted: float, record: Record, key: str = "ours",
+         above: bool = False) -> Record:
+    ours = record[key]
+    where = [str(record[part]) for part in ("model", "plan", "against", "tokens", "weights")
+             if part in record]
     return {"bar": name, "wanted": wanted, "ours": ours, "where": ", ".join(where),
             "met": bool(ours > wanted if above else ours >= wanted - 1e-9)}
-
-
-def _where(records: Iterable[Record], **where: Any) -> list[Record]:
-    return [r for r in records if all(r.get(key) == value for key, value in where.items())]
-
-
-def _least(records: list[Record]) -> Record:
-    return min(records, key=lambda record: record["ours"])
 
 
 def _latency(records: list[Record]) -> list[Record]:
@@ -41,18 +34,15 @@ def _latency(records: list[Record]) -> list[Record]:
     for plan, wanted in _LATENCY:
         for buffer in BUFFERS:
             for kind in KINDS:
-                mine = _where(records, figure="latency_vs_best_fixed", plan=plan, buffer=buffer,
+                mine = select(records, figure="latency_vs_best_fixed", plan=plan, buffer=buffer,
                               weights=kind)
-                worst = [_least(_where(mine, model=model))
-                         for model in dict.fromkeys(r["model"] for r in mine)]
-                second = sorted(worst, key=lambda record: record["ours"])[-2]
                 found.append(_bar(f"latency against the 50 % class, {plan}, {kind}, {buffer}, "
-                                  "second-best model", wanted, second))
+                                  "second-best model", wanted, second_best(mine)))
     return found
 
 
 def _never_behind(records: list[Record]) -> list[Record]:
-    return [_bar(f"never behind in cycles, {text}, {kind}, {buffer}", 1.0, _least(_where(
+    return [_bar(f"never behind in cycles, {text}, {kind}, {buffer}", 1.0, least(select(
         records, figure=figure, weights=kind, buffer=buffer)))
         for figure, text in (("latency_vs_best_fixed", "50 % class"),
                              ("latency_vs_best_75_class", "75 % class"))
@@ -72,10 +62,10 @@ def _slots(records: list[Record]) -> list[Record]:
 
 
 def _equal(records: list[Record]) -> list[Record]:
-    mine = _where(records, figure="latency_at_equal_accuracy")
+    mine = select(records, figure="latency_at_equal_accuracy")
     sparse = [record for record in mine if record["against"] != "dense"]
     return [_bar(f"latency at equal accuracy, {text}, {kind}, {buffer}", 1.0,
-                 _least(_where(some, weights=kind, buffer=buffer)), above=True)
+                 least(select(some, weights=kind, buffer=buffer)), above=True)
             for text, some in (("every fixed design", mine),
                                ("every fixed design but dense", sparse))
             for buffer in BUFFERS for kind in KINDS]

@@ -8,6 +8,7 @@ import numpy as np
 
 from cimforge.spec.config import DcimConfig
 from cimforge.spec.pattern import NmPattern
+from cimforge_sw.cost.energy import Events
 
 if TYPE_CHECKING:
     from cimforge_sw.plan import Plan
@@ -28,10 +29,10 @@ class LayerCost:
         N:M and G that the compiler would choose, and the passes if there are several.
     cycles, resident_cycles : int
         Weights streamed, and in place; ``cimforge_sw.compile.Estimate`` defines both.
-    slot_use, best_slot_use : float
-        Share of the cells that hold a kept weight; with the mode, passes and G that need fewest.
-    kept : int
-        Weights that the pattern keeps.
+    best_slot_use : float
+        Share of the cells that hold a kept weight, with the mode, passes and G that need fewest.
+    kept, cells : int
+        Weights that the pattern keeps, and cells of all tiles.
     """
 
     layer: "LayerShape"
@@ -39,9 +40,14 @@ class LayerCost:
     mode: str
     cycles: int
     resident_cycles: int
-    slot_use: float
     best_slot_use: float
     kept: int
+    cells: int
+
+    @property
+    def slot_use(self) -> float:
+        """Share of the cells that hold a kept weight."""
+        return self.kept / self.cells
 
 
 @dataclass(frozen=True)
@@ -81,6 +87,11 @@ class ModelCost:
     def macs(self) -> int:
         """Multiplications with kept weights, all tokens."""
         return self.tokens * sum(layer.kept for layer in self.layers)
+
+    def events(self, resident: bool = False) -> Events:
+        """Return what happens in the macro: the terms of its energy."""
+        return Events(self.resident_cycles if resident else self.cycles,
+                      self.tokens * sum(layer.cells for layer in self.layers), self.macs)
 
     def slot_use(self, least_inputs: int = 0, best: bool = False) -> float:
         """Return the slot use of layers with so many inputs, weighted by their parameters.
@@ -136,6 +147,6 @@ def estimate_shapes(shapes: "ModelShapes", plan: "Plan | Mapping[str, NmPattern]
         found.append(LayerCost(
             layer=layer, pattern=key[2], mode=f"{costs.modes[i]}{passes}",
             cycles=int(costs.cycles[i]), resident_cycles=int(costs.resident_cycles[i]),
-            slot_use=float(costs.slot_use[i]),
-            best_slot_use=float(costs.kept[i] / costs.least_cells[i]), kept=int(costs.kept[i])))
+            best_slot_use=float(costs.kept[i] / costs.least_cells[i]), kept=int(costs.kept[i]),
+            cells=int(costs.cells[i])))
     return ModelCost(tuple(found), tokens)

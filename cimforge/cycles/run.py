@@ -6,9 +6,10 @@ from cimforge.accuracy.between import FILE
 from cimforge.cycles.bars import bars
 from cimforge.cycles.equal import equal_records
 from cimforge.cycles.records import large_records
+from cimforge.report.bars import bars_text
 from cimforge.report.estimate_page import estimate_chart, estimate_page
 from cimforge.report.progress import progress
-from cimforge.report.records import bars_text, write_records
+from cimforge.report.records import write_records
 from cimforge.spec.files import check_writable, write_atomic
 
 __all__ = ["run_table"]

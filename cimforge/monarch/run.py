@@ -5,9 +5,10 @@ from pathlib import Path
 from cimforge.monarch.pictures import pictures
 from cimforge.monarch.records import Record, bars, example_records, model_records
 from cimforge.monarch.study import Study
+from cimforge.report.bars import bars_text
 from cimforge.report.monarch_page import monarch_page
 from cimforge.report.progress import progress
-from cimforge.report.records import bars_text, write_records
+from cimforge.report.records import write_records
 from cimforge.spec.files import check_writable, write_atomic
 from cimforge_sw.analog.models import WORKLOADS
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cimforge.spec.files import write_atomic
 
-__all__ = ["FORMAT", "bars_text", "machine", "write_records"]
+__all__ = ["FORMAT", "machine", "write_records"]
 
 FORMAT = 1
 
@@ -40,17 +40,3 @@ def write_records(path: Path, command: str, records: list[dict], **more) -> dict
               **more, "records": records}
     write_atomic(path, (json.dumps(report, indent=2) + "\n").encode())
     return report
-
-
-def bars_text(bars: list[dict]) -> tuple[str, bool]:
-    """Return one line per bar, and whether all are met.
-
-    A bar has ``bar`` (its name), ``wanted``, ``ours``, ``met`` and perhaps ``where``.
-    """
-    width = max((len(bar["bar"]) for bar in bars), default=0)
-    lines = []
-    for bar in bars:
-        where = f" ({bar['where']})" if bar.get("where") else ""
-        lines.append(f"{'met ' if bar['met'] else 'MISSED'} {bar['bar']:{width}} "
-                     f"{bar['ours']:7.3f}, wanted {bar['wanted']}{where}\n")
-    return "".join(lines), all(bar["met"] for bar in bars)

@@ -1,14 +1,19 @@
-"""Fits the area's closed form to netlists, and says how far off it is on others."""
+"""Fits the closed forms of area, energy and delay to netlists; says how far off they are."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from scipy.optimize import nnls
 
+from cimforge.silicon.designs import energies, macros
 from cimforge.spec.config import DcimConfig
-from cimforge_sw.cost.area import STORAGE, Technology, macro_area
+from cimforge_sw.cost.area import STORAGE, macro_area
+from cimforge_sw.cost.delay import delay_counts, macro_period
+from cimforge_sw.cost.energy import Events, energy_counts, macro_energy
 from cimforge_sw.cost.features import BLOCKS, features, instances
+from cimforge_sw.cost.technology import KINDS, Technology
 
 __all__ = ["HELD_OUT", "calibrate", "errors"]
 
@@ -23,14 +28,15 @@ def calibrate(records: Iterable[Record], full_adder: float, sram_bit: float, nod
               name: str = "osu018") -> Technology:
     """Return what one of every term costs: nonnegative, of least relative error.
 
-    Storage is fitted to the storage of the netlists, and a full adder is a cell of the library, so
-    that both mean what they say; the rest is fitted to what remains.
+    Storage is fitted to the storage of the netlists, a full adder is a cell of the library, and
+    the clock of a flip-flop is that of the netlists, so that they mean what they say; the rest is
+    fitted to what remains.
 
     Parameters
     ----------
     records : iterable of dict
-        ``macro`` records of :func:`~cimforge.silicon.netlists.design_records`; those of `HELD_OUT`
-        only judge.
+        Those of :func:`~cimforge.silicon.netlists.design_records`; designs of `HELD_OUT` only
+        judge.
     full_adder : float
         Square micrometres of the library's cell.
     sram_bit : float
@@ -39,9 +45,19 @@ def calibrate(records: Iterable[Record], full_adder: float, sram_bit: float, nod
         Of the library.
     name : str
     """
-    macros = [record for record in records if record["what"] == "macro"]
-    seen = [record for record in macros if record["design"] not in HELD_OUT]
-    configs = [DcimConfig(**record["config"]) for record in seen]
+    records = list(records)
+    seen = [record for record in records if record["design"] not in HELD_OUT]
+    made = Technology(name, node_nm, _area(seen, full_adder), _energy(seen), _delay(seen),
+                      sram_bit, {})
+    judged = [record for record in records if record["design"] in HELD_OUT]
+    worst = {kind: max((abs(error) for error in errors(made, judged, kind).values()),
+                       default=float("nan")) for kind in KINDS}
+    return replace(made, uncertainty=worst)
+
+
+def _area(records: list[Record], full_adder: float) -> dict[str, dict[str, float]]:
+    seen = list(macros(records).values())
+    configs = [_config(record) for record in seen]
     counts = [features(config) for config in configs]
     columns = np.array([instances(config)["Column"] for config in configs])
     storage = np.array([record["storage_area"] for record in seen]) / columns
@@ -51,14 +67,8 @@ def calibrate(records: Iterable[Record], full_adder: float, sram_bit: float, nod
     for block in BLOCKS:
         mine = [count[block] for count in counts]
         areas = np.array([_own_area(record, block) for record in seen])
-        fixed = known if block == "Column" else {}
-        rest = areas - [sum(count[term] * fixed[term] for term in fixed) for count in mine]
-        found = _fit(mine, rest, [term for term in mine[0] if term not in fixed], areas)
-        terms[block] = {term: {**fixed, **found}[term] for term in mine[0]}
-    made = Technology(name, node_nm, terms, sram_bit, 0.0)
-    judged = errors(made, [record for record in macros if record["design"] in HELD_OUT])
-    worst = max((abs(error) for error in judged.values()), default=float("nan"))
-    return Technology(name, node_nm, terms, sram_bit, worst)
+        terms[block] = _rest(mine, areas, known if block == "Column" else {})
+    return terms
 
 
 def _own_area(record: Record, block: str) -> float:
@@ -66,18 +76,71 @@ def _own_area(record: Record, block: str) -> float:
     return record["blocks"].get(block, {"own_area": 0.0})["own_area"]
 
 
-def _fit(counts: list[dict[str, float]], areas: np.ndarray, names: Sequence[str],
+def _energy(records: list[Record]) -> dict[str, float]:
+    seen = list(energies(records).values())
+    counts = [energy_counts(_config(record), _events(record)) for record in seen]
+    clocks = np.array([record["clock_pj"] for record in seen])
+    known = _fit(counts, clocks, ["flip-flop clocked"])
+    return _rest(counts, np.array([record["energy_pj"] for record in seen]), known)
+
+
+def _events(record: Record) -> Events:
+    """Return the events of a cycle of a record of energy: no cycle of those waits."""
+    config = _config(record)
+    products = record["energy_pj"] / record["energy_per_mac_pj"]  # of the dense layer, per cycle
+    return Events(1, config.slots * config.cols / config.slices,
+                  products * (1 - record["sparsity"]))
+
+
+def _delay(records: list[Record]) -> dict[str, float]:
+    seen = macros(records).values()
+    return _rest([delay_counts(_config(record)) for record in seen],
+                 np.array([record["period_ns"] for record in seen]), {})
+
+
+def _rest(counts: Sequence[Mapping[str, float]], wanted: np.ndarray,
+          known: Mapping[str, float]) -> dict[str, float]:
+    """Return the costs of all terms: the known ones, and of the others what fits best."""
+    rest = wanted - [sum(count[term] * known[term] for term in known) for count in counts]
+    found = _fit(counts, rest, [term for term in counts[0] if term not in known], wanted)
+    return {term: {**known, **found}[term] for term in counts[0]}
+
+
+def _fit(counts: Sequence[Mapping[str, float]], wanted: np.ndarray, names: Sequence[str],
          scale: np.ndarray | None = None) -> dict[str, float]:
     """Return nonnegative costs of terms, of least error relative to ``scale``."""
-    scale = areas if scale is None else scale
+    scale = wanted if scale is None else scale
     kept = scale > 0
     matrix = np.array([[count[term] for term in names] for count in counts], dtype=float)
-    found, _ = nnls(matrix[kept] / scale[kept, None], areas[kept] / scale[kept])
+    found, _ = nnls(matrix[kept] / scale[kept, None], wanted[kept] / scale[kept])
     return dict(zip(names, found.tolist(), strict=True))
 
 
-def errors(technology: Technology, records: Iterable[Record]) -> dict[str, float]:
-    """Return the relative error of the area of every macro, by design."""
-    return {record["design"]:
-            macro_area(DcimConfig(**record["config"]), technology).total / record["area"] - 1
-            for record in records if record["what"] == "macro"}
+def errors(technology: Technology, records: Iterable[Record], kind: str = "area") -> dict[
+        str, float]:
+    """Return relative errors by design; of energies, the largest of a design's workloads.
+
+    Parameters
+    ----------
+    technology : Technology
+    records : iterable of dict
+        As for `calibrate`.
+    kind : str
+        ``"area"``, ``"energy"`` or ``"delay"``.
+    """
+    if kind == "energy":
+        found: dict[str, float] = {}
+        for (design, _), record in energies(records).items():
+            ours = macro_energy(_config(record), technology, _events(record))
+            error = ours / record["energy_pj"] - 1
+            found[design] = max(found.get(design, 0.0), error, key=abs)
+        return found
+    if kind == "area":
+        return {design: macro_area(_config(record), technology).total / record["area"] - 1
+                for design, record in macros(records).items()}
+    return {design: macro_period(_config(record), technology) / record["period_ns"] - 1
+            for design, record in macros(records).items()}
+
+
+def _config(record: Record) -> DcimConfig:
+    return DcimConfig(**record["config"])

@@ -3,21 +3,29 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from cimforge.silicon.designs import BASELINES, FLEXIBLE, WITH_ENERGY, designs
+from cimforge.silicon.designs import BASELINES, FLEXIBLE, WITH_ENERGY, designs, energies, macros
 from cimforge.spec.errors import DataError
 
-__all__ = ["PAPER_ENERGY", "PAPER_LATENCY", "claims"]
+__all__ = ["PAPER_ENERGY", "VARIANTS", "claims"]
 
 Record = dict[str, Any]
 
 #: arXiv 2504.14365, abstract: "up to", against unnamed sparse accelerators.
-PAPER_LATENCY, PAPER_ENERGY = 1.75, 1.5
+PAPER_ENERGY = 1.5
+#: Flexible macros whose energy is compared, and what their layers' positions keep to.
+VARIANTS = {FLEXIBLE: "free positions", "index_share=2": "positions shared by 2 outputs",
+            "index_share=4": "positions shared by 4 outputs",
+            "select=pair": "positions shared by all outputs of a tile",
+            "max_m=4": "free positions; 2:8 runs as 2:4"}
 _REFERENCE = "fixed_1_2"
 _CELLS = "equal cells; netlists of 180 nm cells, no wires"
+#: What of the cycle tables the clock changes.
+_LATENCIES = ("latency_vs_best_fixed", "latency_vs_best_75_class", "latency_vs_dense",
+              "latency_at_equal_accuracy")
 
 
 def claims(cycles: Iterable[Record], netlists: Iterable[Record]) -> list[Record]:
-    """Return every figure of the digital macro.
+    """Return every figure of the digital macro that netlists are needed for.
 
     Parameters
     ----------
@@ -32,24 +40,21 @@ def claims(cycles: Iterable[Record], netlists: Iterable[Record]) -> list[Record]
         A design that is compared is not among the netlists.
     """
     netlists = list(netlists)
-    macros = {record["design"]: record for record in netlists if record["what"] == "macro"}
-    powered = {record["design"] for record in netlists if record["what"] == "energy"}
-    missing = set(designs()) - set(macros) | set(WITH_ENERGY) - powered
+    found, powered = macros(netlists), {design for design, _ in energies(netlists)}
+    missing = set(designs()) - set(found) | set(WITH_ENERGY) - powered
     if missing:
         raise DataError(f"designs.json lacks {', '.join(sorted(missing))}; made by "
                         "cimforge paper --netlists")
-    return [*_latencies(cycles, macros), *_areas(macros), *_energies(netlists)]
+    return [*_latencies(cycles, found), *_areas(found), *_energies(netlists)]
 
 
-def _latencies(cycles: Iterable[Record], macros: Mapping[str, Record]) -> Iterable[Record]:
-    """Yield ratios of cycles as they are, at each design's own clock, and per area."""
-    flexible = macros[FLEXIBLE]
+def _latencies(cycles: Iterable[Record], found: Mapping[str, Any]) -> Iterable[Record]:
+    """Yield ratios at each design's own clock, and per area."""
+    flexible = found[FLEXIBLE]
     for record in cycles:
-        yield {**record, "clock": "one"}
-        if record["figure"] not in ("latency_vs_best_fixed", "latency_vs_best_75_class",
-                                    "latency_vs_dense", "latency_at_equal_accuracy"):
+        if record["figure"] not in _LATENCIES:
             continue
-        other = macros[record["against"]]
+        other = found[record["against"]]
         clock = other["period_ns"] / flexible["period_ns"]
         area = other["area"] / flexible["area"]
         own = {**record, "clock": "own", "ours": record["ours"] * clock}
@@ -62,10 +67,10 @@ def _latencies(cycles: Iterable[Record], macros: Mapping[str, Record]) -> Iterab
                                       "macro areas"}
 
 
-def _areas(macros: Mapping[str, Record]) -> Iterable[Record]:
+def _areas(found: Mapping[str, Any]) -> Iterable[Record]:
     """Yield what every design takes more than the fixed 1:2 macro, for two kinds of storage."""
-    reference = macros[_REFERENCE]
-    for name, record in macros.items():
+    reference = found[_REFERENCE]
+    for name, record in found.items():
         for key, storage in (("area", "weights in flip-flops"),
                              ("area_with_sram", "weights in SRAM, its density published")):
             yield {"figure": "area_overhead_vs_fixed_1_2", "model": None, "design": name,
@@ -78,23 +83,37 @@ def _areas(macros: Mapping[str, Record]) -> Iterable[Record]:
 
 
 def _energies(netlists: list[Record]) -> Iterable[Record]:
-    """Yield energy of a macro per multiplication of the dense layer, and the ratios to it."""
-    whole = [record for record in netlists if record["what"] == "energy" and record["count"] == 1
-             and record["of"].startswith("all")]
-    flexible = {r["workload"]: r for r in whole if r["design"] == FLEXIBLE}
-    for record in whole:
-        about = {"model": record["workload"], "design": record["design"],
-                 "sparsity": record["sparsity"], "mode": record["mode"],
-                 "passes": record["passes"]}
+    """Yield energy of a macro per multiplication of the dense layer, and ratios of it."""
+    whole, flops = energies(netlists), macros(netlists)
+    for (design, pattern), record in whole.items():
+        about = {"model": record["workload"], "design": design, "sparsity": record["sparsity"],
+                 "mode": record["mode"], "passes": record["passes"]}
+        energy = {"flip-flops": record["energy_per_mac_pj"],
+                  "SRAM": _unclocked(record, flops[design])}
         yield {"figure": "energy_per_multiplication", **about, "paper": None,
-               "ours": record["energy_per_mac_pj"], "unit": "pJ",
+               "ours": energy["flip-flops"], "unit": "pJ",
                "assumptions": f"{_CELLS}; toggles of netlists under the layer, no glitches "
                               "and memories; what is skipped counts as done"}
-        mine = flexible.get(record["workload"])
-        if mine and record["design"] in BASELINES and record["design"] != FLEXIBLE:
-            best = record["design"] == "fixed_4_8" and record["pattern"] == "2:8"
-            yield {"figure": "energy_vs_best_fixed" if best else "energy_vs_fixed", **about,
-                   "design": FLEXIBLE, "against": record["design"],
-                   "paper": PAPER_ENERGY if best else None,
-                   "ours": record["energy_per_mac_pj"] / mine["energy_per_mac_pj"],
-                   "unit": "ratio", "assumptions": f"{_CELLS}; the same pruned layer on both"}
+        if design not in BASELINES or design == FLEXIBLE:
+            continue
+        best = design == "fixed_4_8" and pattern == "2:8"
+        for variant, positions in VARIANTS.items():
+            mine = whole[variant, pattern]
+            for storage, text in (("flip-flops", "weights in clocked flip-flops"),
+                                  ("SRAM", "weights' flip-flops taken as not clocked")):
+                ours = (mine["energy_per_mac_pj"] if storage == "flip-flops"
+                        else _unclocked(mine, flops[variant]))
+                yield {"figure": "energy_vs_best_fixed" if best else "energy_vs_fixed", **about,
+                       "design": variant, "against": design, "storage": storage,
+                       "paper": PAPER_ENERGY if best else None, "ours": energy[storage] / ours,
+                       "unit": "ratio", "assumptions": f"{_CELLS}; the same layer, pruned to "
+                       f"{pattern}; of the flexible macro, {positions}; {text}"}
+
+
+def _unclocked(record: Mapping[str, Any], macro: Mapping[str, Any]) -> float:
+    """Return the energy per multiplication without the clock of what stores weights and indices.
+
+    All flip-flops are one cell of the library: the clock's energy is shared out by their number.
+    """
+    share = record["clock_pj"] / record["energy_pj"] * macro["storage_bits"] / macro["flops"]
+    return record["energy_per_mac_pj"] * (1 - share)

@@ -4,14 +4,18 @@ import json
 from pathlib import Path
 from typing import Any
 
+from cimforge.report.bars import bars_text
 from cimforge.report.progress import progress
-from cimforge.report.records import bars_text, write_records
-from cimforge.report.silicon_page import silicon_charts, silicon_page
+from cimforge.report.records import write_records
+from cimforge.report.silicon_charts import silicon_charts
+from cimforge.report.silicon_page import silicon_page
 from cimforge.silicon.bars import bars
 from cimforge.silicon.calibrate import calibrate
 from cimforge.silicon.claims import claims
-from cimforge.silicon.designs import WITH_ENERGY, designs
+from cimforge.silicon.designs import WITH_ENERGY, designs, energies, macros
+from cimforge.silicon.equal_area import equal_area_records
 from cimforge.silicon.netlists import design_records
+from cimforge.silicon.published import published_records
 from cimforge.silicon.technology_file import technology_yaml
 from cimforge.spec.errors import DataError
 from cimforge.spec.files import check_writable, read_bytes, write_atomic
@@ -21,10 +25,14 @@ from cimforge.synth.opensta import sta_version
 from cimforge.synth.real import model_layers
 from cimforge.synth.run import OSU018, OSU018_NODE, default_library, sram_density
 from cimforge.synth.yosys import yosys_version
+from cimforge_sw.cost.technology import load_technology
 
 __all__ = ["fitted", "run_netlists", "run_paper"]
 
 _MODEL = "all-MiniLM-L6-v2"
+#: What the claims are made from, and what makes it.
+_SOURCES = {"estimate": "cimforge estimate --table", "designs": "cimforge paper --netlists",
+            "monarch": "cimforge paper-monarch", "synth": "make synth"}
 
 
 def run_netlists(out: Path) -> None:
@@ -72,7 +80,8 @@ def run_paper(out: Path, netlists: bool = False) -> tuple[str, bool]:
     Parameters
     ----------
     out : Path
-        Folder with ``estimate.json``, ``designs.json`` and ``monarch.json``; takes the results.
+        Folder with ``estimate.json``, ``designs.json``, ``monarch.json`` and ``synth.json``; takes
+        the results.
     netlists : bool
         Make ``designs.json`` first: minutes to half an hour, by what is kept in ``build/synth``.
 
@@ -91,17 +100,20 @@ def run_paper(out: Path, netlists: bool = False) -> tuple[str, bool]:
     check_writable(out)
     if netlists:
         run_netlists(out)
-    read = {name: _records(out / f"{name}.json", command) for name, command in (
-        ("estimate", "cimforge estimate --table"), ("designs", "cimforge paper --netlists"),
-        ("monarch", "cimforge paper-monarch"))}
-    found = claims(read["estimate"]["records"], read["designs"]["records"])
+    read = {name: _records(out / f"{name}.json", command) for name, command in _SOURCES.items()}
+    netlists_read, library = read["designs"]["records"], read["designs"]["library"]
+    found = claims(read["estimate"]["records"], netlists_read)
+    mapped = macros(netlists_read)
+    with progress() as shown, shown.task("equal area", 1):
+        found += equal_area_records(load_technology(), {
+            name: record["period_ns"] for name, record in mapped.items()})
+    found += published_records(mapped, energies(netlists_read), library["node_nm"])
     report = write_records(
         out / "silicon.json", "cimforge paper", found, bars=bars(found),
         made_from={name: data["commit"] for name, data in read.items()},
-        tools=read["designs"]["tools"], library=read["designs"]["library"])
-    silicon_charts(report, read["designs"], out / "img")
-    write_atomic(out / "silicon.md",
-                 silicon_page(report, read["designs"], read["monarch"]).encode())
+        tools=read["designs"]["tools"], library=library)
+    silicon_charts(read["designs"], out / "img")
+    write_atomic(out / "silicon.md", silicon_page(report, read).encode())
     return bars_text(report["bars"])
 
 

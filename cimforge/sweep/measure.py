@@ -17,7 +17,10 @@ from cimforge.spec.pattern import NmPattern
 from cimforge_sw.compile.loop import Loop
 from cimforge_sw.compile.shape_cost import Costs, Job, shape_costs
 from cimforge_sw.compile.tiling import Tiling
-from cimforge_sw.cost.area import MacroArea, load_technology, macro_area
+from cimforge_sw.cost.area import MacroArea, macro_area
+from cimforge_sw.cost.delay import macro_period
+from cimforge_sw.cost.energy import Events, macro_energy
+from cimforge_sw.cost.technology import load_technology
 
 __all__ = ["FRONTS", "QUANTITIES", "Work", "measure"]
 
@@ -26,15 +29,20 @@ QUANTITIES = {
     "cells": ("cells", "weight cells of a bank, P * R * C"),
     "area": ("mm2", "the macro in 180 nm cells, in closed form; weights in flip-flops"),
     "area_sram": ("mm2", "the same with weights as SRAM of a published density"),
+    "period": ("ns", "the macro's clock in 180 nm cells without wires, in closed form"),
     "cycles": ("cycles", "all layers one after the other, weights streamed"),
     "resident_cycles": ("cycles", "the same with every tile's weights in place"),
+    "latency": ("ms", "cycles with weights streamed, at that clock"),
+    "resident_latency": ("ms", "cycles with weights in place, at that clock"),
+    "energy": ("mJ", "the macro, weights streamed, in closed form; no memories, no weight writes"),
     "slot_use": ("fraction", "cells of all tiles that hold a kept weight, by parameters"),
     "macs": ("MACs", "products with kept weights, all tokens"),
     "weight_loads": ("banks", "weight banks filled from the weight stream"),
     "weight_bits": ("bits", "weights and their indices on the weight stream"),
 }
 #: Pairs of quantities that are drawn against each other; less is better in both.
-FRONTS = (("area", "cycles"), ("area", "resident_cycles"), ("area_sram", "cycles"))
+FRONTS = (("area", "cycles"), ("area", "resident_cycles"), ("area_sram", "cycles"),
+          ("area", "latency"), ("energy", "latency"), ("area", "energy"))
 
 
 @dataclass(frozen=True)
@@ -94,15 +102,24 @@ def _figures(config: DcimConfig, work: Work, costs: Costs, at: list[int]) -> dic
     use = [int(costs.kept[i]) / int(costs.cells[i]) * share
            for i, share in zip(at, weights, strict=True)]
     loads = total([_loads(config, job, costs, i) for i, job in zip(at, work.jobs, strict=True)])
-    area = _area(config)
+    cycles, resident = (total([values[i] for i in at])
+                        for values in (costs.cycles, costs.resident_cycles))
+    macs = work.tokens * total([costs.kept[i] for i in at])
+    events = Events(cycles, work.tokens * total([costs.cells[i] for i in at]), macs)
+    area, technology = _area(config), load_technology()
+    period = macro_period(config, technology)
     return {
         "cells": config.slots * config.cols,
         "area": area.total * 1e-6,
         "area_sram": area.with_sram * 1e-6,
-        "cycles": total([costs.cycles[i] for i in at]),
-        "resident_cycles": total([costs.resident_cycles[i] for i in at]),
+        "period": period,
+        "cycles": cycles,
+        "resident_cycles": resident,
+        "latency": cycles * period * 1e-6,
+        "resident_latency": resident * period * 1e-6,
+        "energy": macro_energy(config, technology, events) * 1e-9,
         "slot_use": math.fsum(use) / sum(weights),
-        "macs": work.tokens * total([costs.kept[i] for i in at]),
+        "macs": macs,
         "weight_loads": loads,
         "weight_bits": loads * config.weight_beats * config.weight_beat_bits,
     }

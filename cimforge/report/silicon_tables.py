@@ -1,0 +1,196 @@
+"""Tables of ``make paper``: each a section of the page, from records alone."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from cimforge.report.bars import least, select
+from cimforge.silicon.claims import VARIANTS
+from cimforge.silicon.designs import FLEXIBLE, energies, macros
+
+__all__ = ["PRUNED", "analog", "areas", "bars_table", "energy", "equal_accuracy", "equal_area",
+           "latency", "power", "published", "table", "utilization"]
+
+Record = dict[str, Any]
+#: Patterns of the layer whose energy is measured, and how much of it is pruned.
+PRUNED = {"2:8": "75 % pruned", "4:8": "50 %", "8:8": "none"}
+_PLANS = ("uniform 2:8", "mix 4:8, 2:8", "transferred 0.75", "transferred 0.7")
+_TOKENS = 16
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Return a table in Markdown."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join(f"| {' | '.join(str(cell) for cell in line)} |\n" for line in lines)
+
+
+def bars_table(bars: Sequence[Record]) -> str:
+    """Return the bars: wanted, reached, met."""
+    rows = ((b["bar"], b["wanted"], f"{b['ours']:.3f}", b["where"],
+             "yes" if b["met"] else "**no**") for b in bars)
+    return ("## Bars\n\nOf latency, the second-best of the large models, the worst of its "
+            "settings; bars of cycles alone are in estimate.md.\n\n"
+            + table(["bar", "wanted", "ours", "where it is least", "met"], rows))
+
+
+def _figure(records: Iterable[Record], **where: Any) -> str:
+    found = select(records, **where)
+    return f"{found[0]['ours']:.2f}" if found else ""
+
+
+def latency(cycles: list[Record], records: list[Record]) -> str:
+    """Return latency against the 50 % class: one clock, own clock, per area."""
+    mine = [r for r in select(cycles, figure="latency_vs_best_fixed", tokens=_TOKENS,
+                              buffer="equal_bits", weights="streamed") if r["plan"] in _PLANS]
+    rows = []
+    for r in mine:
+        about = {"model": r["model"], "plan": r["plan"], "tokens": _TOKENS, "buffer": "equal_bits"}
+        cells = [_figure(source, figure=figure, weights=weights, **about, **clock)
+                 for source, figure, clock in (
+                     (cycles, "latency_vs_best_fixed", {}),
+                     (records, "latency_vs_best_fixed", {"clock": "own"}),
+                     (records, "area_normalized_latency", {"clock": "own"}))
+                 for weights in ("streamed", "resident")]
+        rows.append([r["model"], r["plan"], f"{r['sparsity']:.1%}", *cells])
+    return ("## Latency against the best fixed macro of the 50 % class\n\n"
+            f"{_TOKENS} tokens, buffers of equal bits; the paper's figure is 1.75, up to.\n\n"
+            + table(["model", "plan", "pruned", "one clock, streamed", "resident",
+                     "own clock, streamed", "resident", "own clock, per area, streamed",
+                     "resident"], rows))
+
+
+def equal_area(records: list[Record]) -> str:
+    """Return latency against fixed macros with as many columns as the same area holds."""
+    mine = select(records, figure="latency_at_equal_area", clock="own", weights="streamed")
+    against = {r["against"]: f"{r['against']}, {r['cols']} columns" for r in mine}
+    rows = [[model, plan, *(_figure(mine, model=model, plan=plan, against=name)
+                            for name in against)]
+            for model, plan in dict.fromkeys((r["model"], r["plan"]) for r in mine)]
+    return ("## Latency at equal area\n\nEach fixed macro has as many columns as bring its area, "
+            "in closed form, nearest to that of the flexible one; own clocks, weights streamed, "
+            f"{_TOKENS} tokens. Above 1 the flexible macro is faster.\n\n"
+            + table(["model", "plan", *against.values()], rows))
+
+
+def equal_accuracy(cycles: list[Record]) -> str:
+    """Return latency at equal accuracy on the models that are scored."""
+    mine = select(cycles, figure="latency_at_equal_accuracy", tokens=_TOKENS, buffer="equal_bits")
+    names = list(dict.fromkeys(r["against"] for r in mine))
+    rows = [[model, weights, len(least(found)["seeds"]),
+             *(_figure(found, against=name) for name in names)]
+            for model in dict.fromkeys(r["model"] for r in mine)
+            for weights in ("streamed", "resident")
+            if (found := select(mine, model=model, weights=weights))]
+    return ("## Latency at equal accuracy\n\nCycles of each fixed macro with its own uniform "
+            "pattern over those of the flexible macro with the fastest recorded plan that scores "
+            f"no worse: INT8, no retraining, {_TOKENS} tokens, one clock, geometric mean over "
+            "seeds.\n\n" + table(["model", "weights", "seeds", *names], rows))
+
+
+def utilization(cycles: list[Record]) -> str:
+    """Return the share of the cells that hold a kept weight."""
+    mine = select(cycles, figure="slot_use", tokens=_TOKENS)
+    plans = [plan for plan in dict.fromkeys(r["plan"] for r in mine) if "transfer" not in plan]
+    rows = [[model, *(_figure(mine, model=model, plan=plan) for plan in plans)]
+            for model in dict.fromkeys(r["model"] for r in mine)]
+    return ("## Utilization\n\nShare of the cells of all tiles that hold a kept weight; G as the "
+            "compiler chooses it. 3:8 runs as 4:8, a quarter of whose cells it leaves empty, where "
+            "no other mode is faster.\n\n" + table(["model", *plans], rows))
+
+
+def areas(records: list[Record], netlists: list[Record]) -> str:
+    """Return area and clock of every macro."""
+    over = {(r["design"], r["storage"]): r["ours"]
+            for r in select(records, figure="area_overhead_vs_fixed_1_2")}
+    rows = ((name, *(f"{r[key] / 1e6:.2f}" for key in ("area", "storage_area", "area_with_sram")),
+             f"{r['period_ns']:.2f}", f"{over[name, 'flip-flops']:+.1%}",
+             f"{over[name, 'SRAM']:+.1%}") for name, r in macros(netlists).items())
+    return ("## Area and clock of the macros\n\nIn mm2. \"As SRAM\": weights and indices as SRAM "
+            "of a published density instead of flip-flops. A design `parameter=value` is the "
+            "flexible macro, `default`, with one change; those of other cells or slices are no "
+            "baselines.\n\n"
+            + table(["design", "area", "of it weight storage", "as SRAM", "period, ns",
+                     "over fixed 1:2", "as SRAM"], rows))
+
+
+def energy(records: list[Record], netlists: list[Record]) -> str:
+    """Return energy per multiplication of every macro, and ratios of the flexible ones."""
+    whole = energies(netlists)
+    rows = []
+    for design in dict.fromkeys(design for design, _ in whole):
+        cells = [f"{r['energy_per_mac_pj']:.2f} "
+                 f"({r['energy_per_mac_pj'] / whole[FLEXIBLE, pattern]['energy_per_mac_pj']:.2f})"
+                 for pattern in PRUNED for r in (whole[design, pattern],)]
+        r = whole[design, "2:8"]
+        passes = "" if r["passes"] == 1 else f", {r['passes']} passes"
+        rows.append([design, *cells, f"{r['mode']}{passes}", f"{r['energy_pj'] / 1000:.1f}",
+                     f"{r['clock_pj'] / 1000:.1f}"])
+    workload = whole[FLEXIBLE, "2:8"]["workload"].partition(",")[0]
+    return (f"## Energy of the macros\n\nOf {workload}, pruned and quantized, from toggles counted "
+            "in the netlists; pJ per multiplication of the dense layer, skipped ones counted as "
+            "done, and in brackets over the flexible macro. The last columns are at 2:8. Macros "
+            "that share indices run the layer pruned with positions shared alike. Memories are not "
+            "counted: all macros read the same activations.\n\n"
+            + table(["design", *PRUNED.values(), "mode at 75 %", "nJ per cycle",
+                     "of it clock pins"], rows) + "\n" + _ratios(records))
+
+
+def _ratios(records: list[Record]) -> str:
+    ratios = [r for r in records if r["figure"] in ("energy_vs_fixed", "energy_vs_best_fixed")
+              and r["model"].endswith("2:8")]
+    against = list(dict.fromkeys(r["against"] for r in ratios))
+    rows = [[variant, positions, storage,
+             *(_figure(ratios, design=variant, against=name, storage=storage) for name in against)]
+            for variant, positions in VARIANTS.items() for storage in ("flip-flops", "SRAM")]
+    return ("Energy of fixed macros over that of flexible ones, 75 % pruned. The flip-flops that "
+            "hold weights are clocked in all macros alike, which flatters the one that takes fewer "
+            "cycles; \"SRAM\" takes their clock away.\n\n"
+            + table(["flexible macro", "positions", "weights in", *against], rows))
+
+
+def power(netlists: list[Record], synth: list[Record]) -> str:
+    """Return the flexible macro's power at three sparsities beside that at a default activity."""
+    whole, macro = energies(netlists), macros(netlists)[FLEXIBLE]
+    sta = next((r for r in synth if r.get("block") == "Macro"), None)
+    rows = [[PRUNED[pattern], f"{r['sparsity']:.1%}", *(
+        f"{energy / macro['period_ns']:.0f}" for energy in (
+            r["energy_pj"], r["clock_pj"], r["default_energy_pj"],
+            *([sta["default_energy_pj"]] if sta else [])))]
+            for pattern in PRUNED for r in (whole[FLEXIBLE, pattern],)]
+    return (f"## Power of the flexible macro\n\nmW at {macro['period_ns']:.2f} ns; \"default\": "
+            "0.1 toggles per net and cycle, ours and OpenSTA's, whose version charges both edges "
+            "of a toggle twice (docs/synthesis.md).\n\n"
+            + table(["layer", "zero weights", "real activity", "of it clock pins", "default, ours",
+                     *(["default, OpenSTA"] if sta else [])], rows))
+
+
+def published(records: list[Record]) -> str:
+    """Return published macros beside ours, scaled."""
+    rows = []
+    keys = ((r["against"], r["node_nm"], r["scaled_to_nm"], r["figure"]) for r in records
+            if r["figure"] in ("tops_per_mm2", "tops_per_watt"))
+    for where, node, scaled, figure in dict.fromkeys(keys):
+        dense, sparse = select(records, figure=figure, against=where)
+        low, high = dense["paper"]
+        bits = "not said" if dense["bits"] is None else "x".join(map(str, dense["bits"]))
+        claim = f"{low:.3g}" if low == high else f"{low:.3g} to {high:.3g}"
+        rows.append([where, f"{node} nm", dense["unit"], claim, bits, dense["note"],
+                     f"{scaled} nm", f"{dense['ours']:.3g}", f"{sparse['ours']:.3g}"])
+    return ("## Beside published digital CIM macros\n\nTheir figures are those of titles, at "
+            "voltages, toggle rates and sparsities that those do not say; where bits are said, "
+            "brought to 8 x 8 by the product of the widths. Ours: 2 operations per 8 x 8-bit "
+            "product, 180 nm netlists at the nominal supply, scaled by Stillmaker and Baas "
+            "(cost/nodes.yaml) to the node nearest to theirs; SRAM of a published density for the "
+            "area, clocked flip-flops for the energy; standard cells and no wires against custom "
+            "bit cells and silicon. A scaled figure is an order of magnitude and no claim.\n\n"
+            + table(["macro", "node", "unit", "claim", "bits", "note", "ours at",
+                     "not pruned", "2:8, skipped counted"], rows))
+
+
+def analog(monarch: list[Record]) -> str:
+    """Return the analog paper's figures beside ours."""
+    rows = ((r["figure"], r["model"], r["mapping"], r["adcs"] or "", r["normalization"] or "",
+             f"{r['paper']:.3g}", f"{r['ours']:.3g}", r["assumptions"])
+            for r in monarch if r["paper"] is not None)
+    return ("## The analog paper's figures\n\narXiv 2510.11192; all of ours in monarch.md.\n\n"
+            + table(["figure", "model", "mapping", "converters", "normalization", "paper", "ours",
+                     "assumptions"], rows))

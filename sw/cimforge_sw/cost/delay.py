@@ -1,0 +1,23 @@
+"""Clock period of a macro in closed form."""
+
+from math import log2
+
+from cimforge.spec.config import DcimConfig
+from cimforge_sw.cost.technology import Technology
+
+__all__ = ["delay_counts", "macro_period"]
+
+
+def delay_counts(config: DcimConfig) -> dict[str, float]:
+    """Return what is on the slowest path: from the bank's select to a column's first sums."""
+    lines = max(config.lines, 1)
+    levels = log2(config.rows)
+    return {"register": 1, "bank select": config.weight_banks - 1,
+            "line select": int(lines > 1), "level of a line select": log2(lines),
+            "shared index": log2(config.index_share), "level of the adders": levels,
+            "second level of the adders": levels * (config.adder_stages == 1)}
+
+
+def macro_period(config: DcimConfig, technology: Technology) -> float:
+    """Return nanoseconds: no wires, no clock skew."""
+    return sum(technology.delay[term] * count for term, count in delay_counts(config).items())

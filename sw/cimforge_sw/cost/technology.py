@@ -1,0 +1,91 @@
+"""What one of everything in a macro costs in cells of a library: the terms of the closed forms."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from cimforge.spec.config import DcimConfig
+from cimforge.spec.errors import DataError
+from cimforge.spec.files import read_bytes, shipped
+from cimforge.spec.yaml_text import yaml_path
+from cimforge_sw.cost.features import BLOCKS, features
+
+__all__ = ["DELAY", "ENERGY", "KINDS", "Technology", "load_technology"]
+
+#: Terms of the energy, see :func:`~cimforge_sw.cost.energy.energy_counts`.
+ENERGY = ("flip-flop clocked", "slot", "line select of a bit", "product of two bits")
+#: Terms of the clock period, see :func:`~cimforge_sw.cost.delay.delay_counts`.
+DELAY = ("register", "bank select", "line select", "level of a line select", "shared index",
+         "level of the adders", "second level of the adders")
+#: What there is a closed form of.
+KINDS = ("area", "energy", "delay")
+#: The technology that ships: netlists of OSU's 180 nm cells.
+DEFAULT = "osu018"
+
+
+@dataclass(frozen=True)
+class Technology:
+    """What one of everything costs in cells of a library.
+
+    Attributes
+    ----------
+    name : str
+    node_nm : float
+    area : dict of str to dict of str to float
+        Square micrometres of every term of `features`, by block.
+    energy : dict of str to float
+        Picojoules of every term of `ENERGY`.
+    delay : dict of str to float
+        Nanoseconds of every term of `DELAY`.
+    sram_bit : float
+        Square micrometres of a bit of SRAM.
+    uncertainty : dict of str to float
+        By `KINDS`: largest relative error on netlists that calibration did not see.
+    """
+
+    name: str
+    node_nm: float
+    area: Mapping[str, Mapping[str, float]]
+    energy: Mapping[str, float]
+    delay: Mapping[str, float]
+    sram_bit: float
+    uncertainty: Mapping[str, float]
+
+
+@lru_cache(maxsize=8)
+def load_technology(source: str | Path = DEFAULT) -> Technology:
+    """Return a technology that ships by its name, or one from a YAML file by its path.
+
+    Raises
+    ------
+    DataError
+        No such technology; or a file that is not there, is none, or lacks a term.
+    """
+    path = yaml_path(source, shipped("cost/silicon"), "technology", DataError)
+    text = read_bytes(path)
+    try:
+        data: Any = yaml.safe_load(text)
+        area = {block: _values(data["area"][block]) for block in BLOCKS}
+        found = Technology(str(data["name"]), float(data["node_nm"]), area,
+                           _values(data["energy"]), _values(data["delay"]),
+                           float(data["sram_bit"]["value"]),
+                           _values({kind: data["uncertainty"][kind] for kind in KINDS}))
+    except (yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise DataError(f"{path}: no technology: wanted name, node_nm, sram_bit, energy, delay, "
+                        f"uncertainty, and area of {', '.join(BLOCKS)} (see "
+                        f"cost/silicon/{DEFAULT}.yaml); {type(error).__name__}: {error}"
+                        ) from error
+    for part, terms, wanted in (
+            *((block, area[block], terms) for block, terms in features(DcimConfig()).items()),
+            ("energy", found.energy, ENERGY), ("delay", found.delay, DELAY)):
+        if missing := set(wanted) - set(terms):
+            raise DataError(f"{path}: {part} lacks {', '.join(sorted(missing))}")
+    return found
+
+
+def _values(entries: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
+    return {term: float(entry["value"]) for term, entry in entries.items()}
