@@ -4,20 +4,20 @@
 takes it.
 
 Emitting the full-size tile takes longer than simulating it, so Verilog is cached by a digest of
-everything it comes from: the sources of the generator, the configuration, Amaranth's version.
+everything it comes from: the sources of the generator, the configuration, the versions of Amaranth
+and its Yosys.
 """
 
 import hashlib
 import importlib
 import re
-from functools import lru_cache
-from importlib import metadata
 from pathlib import Path
 
 from cimforge.spec.analog.config import AnalogConfig
 from cimforge.spec.config import DcimConfig
 from cimforge.spec.files import write_atomic
 from cimforge.spec.yaml_config import load_analog_config, load_config
+from cimforge_hw.cache import generator_digest
 
 __all__ = ["BASELINES", "BLOCKS", "BUILDS", "analog_config_of", "build_design", "config_of",
            "config_of_design", "top_of", "verilog"]
@@ -107,21 +107,11 @@ def _component(design: str):
                    kind)(config_of(name))
 
 
-@lru_cache(maxsize=1)
-def _generator_digest() -> str:
-    """Return a digest of every source that may shape the Verilog."""
-    digest = hashlib.sha256(metadata.version("amaranth").encode())
-    for folder in ("hw/cimforge_hw", "cimforge/spec"):
-        for path in sorted((ROOT / folder).rglob("*.py")):
-            digest.update(str(path.relative_to(ROOT)).encode() + path.read_bytes())
-    return digest.hexdigest()
-
-
 def verilog(design: str) -> str:
     """Return a design's Verilog."""
     from cimforge_hw.emit import SYNTHESIS, emit_component
 
-    key = f"{_generator_digest()}/{config_of_design(design).digest}"
+    key = f"{generator_digest()}/{config_of_design(design).digest}"
     digest = hashlib.sha256(key.encode()).hexdigest()[:16]
     path = ROOT / "build" / "tb" / f"{re.sub('/', '-', design)}-{digest}.v"
     if not path.exists():

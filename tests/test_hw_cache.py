@@ -47,7 +47,7 @@ def test_damaged_text_is_emitted_again(tmp_path, emitted, damage):
 
 def test_another_generator_emits_anew(tmp_path, emitted, monkeypatch):
     cache.simulation_rtl(TINY, tmp_path)
-    monkeypatch.setattr(cache, "_generator", lambda: "changed")
+    monkeypatch.setattr(cache, "generator_digest", lambda: "changed")
     cache.simulation_rtl(TINY, tmp_path)
     assert len(emitted) == 2
 

@@ -12,7 +12,7 @@ from cimforge.spec.config import DcimConfig
 from cimforge.spec.errors import DataError
 from cimforge.spec.files import write_atomic
 
-__all__ = ["RTL", "simulation_rtl"]
+__all__ = ["RTL", "generator_digest", "simulation_rtl"]
 
 #: Where the texts are kept, relative to the current folder.
 RTL = Path("build") / "sim" / "rtl"
@@ -26,7 +26,7 @@ def simulation_rtl(config: DcimConfig | AnalogConfig, folder: Path = RTL) -> dic
     """
     analog = isinstance(config, AnalogConfig)
     top = "analog_tile" if analog else "dcim_tile"
-    about = json.dumps([top, config.to_dict(), _generator()], sort_keys=True)
+    about = json.dumps([top, config.to_dict(), generator_digest()], sort_keys=True)
     path = folder / f"{top}-{hashlib.sha256(about.encode()).hexdigest()[:16]}.v"
     text = _read(path)
     if text is None:
@@ -40,7 +40,7 @@ def simulation_rtl(config: DcimConfig | AnalogConfig, folder: Path = RTL) -> dic
     return {f"{top}.v": text}
 
 
-def _generator() -> str:
+def generator_digest() -> str:
     """Return a digest of everything that decides what a configuration becomes."""
     digest = hashlib.sha256()
     for package in (Path(__file__).parent, Path(str(cimforge.spec.__file__)).parent):
