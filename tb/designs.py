@@ -33,8 +33,8 @@ BLOCKS = ("accumulator", "activation_buffer", "check", "column", "distribution",
 # Every parameter that `tiny` leaves at its default takes another value in one of these.
 _VARIANTS = {
     "narrow": dict(sub_macros=4, cols=6, weight_bits=4, act_bits=4, act_slice=2, index_share=2,
-                   weight_banks=1, load_rows=2, out_port=3, act_port_bits=24, acc_bits=20,
-                   act_depth=8, max_k=128, adder_stages=1),
+                   index_coding="one_hot", weight_banks=1, load_rows=2, out_port=3,
+                   act_port_bits=24, acc_bits=20, act_depth=8, max_k=128, adder_stages=1),
     "tiny_pair": dict(select="pair", sub_macros=4, rows=2, load_rows=1, out_port=2, act_slice=4,
                       max_m=8),
     # The largest M, N, P and index_share there are.

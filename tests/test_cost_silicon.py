@@ -46,7 +46,8 @@ def test_features_count_what_is_there():
 
 @pytest.mark.parametrize("changes", [
     {}, {"select": "pair"}, {"act_slice": 1}, {"index_share": 4}, {"max_m": 1}, {"fixed_n": 2},
-    {"sub_macros": 1}, {"sub_macros": 8}, {"rows": 1}, {"adder_stages": 1}, {"weight_banks": 1}])
+    {"sub_macros": 1}, {"sub_macros": 8}, {"rows": 1}, {"adder_stages": 1}, {"weight_banks": 1},
+    {"index_coding": "one_hot"}])
 def test_every_configuration_has_the_same_terms(changes):
     """So one table of costs serves all."""
     other, base = features(DcimConfig(**changes)), features(DcimConfig())

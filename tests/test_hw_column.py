@@ -29,6 +29,8 @@ CONFIGS = [
     BASE.replace(rows=1), BASE.replace(max_m=1, act_slice=2), BASE.replace(max_m=16),
     BASE.replace(adder_stages=1), BASE.replace(adder_stages=1, act_slice=2),
     BASE.replace(adder_stages=1, act_slice=1, index_share=2),
+    BASE.replace(index_coding="one_hot"), BASE.replace(index_coding="one_hot", index_share=2),
+    PAIR.replace(index_coding="one_hot", act_slice=1),
 ]
 KINDS = [Column, CarrySaveColumn]
 

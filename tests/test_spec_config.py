@@ -27,6 +27,9 @@ ERRORS = [
     (dict(act_slice=3), "act_slice must be one of 1, 2, 4, 8, not 3"),
     (dict(act_bits=4, act_slice=8), "act_slice must be one of 1, 2, 4, not 8"),
     (dict(weight_banks=3), "weight_banks must be one of 1, 2, not 3"),
+    (dict(index_coding="gray"), "index_coding must be one of binary, one_hot, not 'gray'"),
+    (dict(index_coding="one_hot", max_m=1),
+     "index_coding must be binary with max_m = 1: one line needs no index; not 'one_hot'"),
     (dict(adder_stages=3), "adder_stages must be one of 1, 2, not 3"),
     (dict(max_m=3), "max_m must be one of 1, 2, 4, 8, 16, not 3"),
     (dict(index_share=3), "index_share must be one of 1, 2, 4, not 3"),
@@ -73,6 +76,7 @@ def test_every_parameter_has_an_error():
 def test_every_parameter_changes_the_digest(name):
     other = dict(sub_macros=2, rows=16, cols=16, weight_bits=4, act_bits=4, act_slice=1, max_m=4,
                  fixed_n=2, select="pair", index_share=2, weight_banks=1, adder_stages=1,
+                 index_coding="one_hot",
                  acc_bits=33, max_k=9, load_rows=1, act_port_bits=64, out_port=1, act_depth=9,
                  acc_depth=9)
     base = DcimConfig(act_slice=4)
@@ -89,6 +93,8 @@ def test_derived_parameters_of_the_default():
     assert config.window_inputs == 1024
     assert (config.column_bits, config.macro_bits) == (21, 23)
     assert (config.lines, config.index_bits, config.unit_bits) == (8, 3, 11)
+    assert config.cell_bits == config.unit_bits
+    assert config.replace(index_coding="one_hot").cell_bits == 16
     assert (config.weight_beat_bits, config.weight_beats) == (4 * 32 * 11, 32)
     assert (config.act_lanes, config.window_beats) == (32, 32)
     assert (config.select_bits, config.select_beats, config.max_steps) == (0, 0, 1)

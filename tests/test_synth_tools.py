@@ -163,7 +163,8 @@ def stimuli(config, n, seed=0, kept=None):
 
 @pytest.mark.parametrize("changes", [
     {}, {"act_slice": 1}, {"act_slice": 2, "weight_banks": 1}, {"adder_stages": 1},
-    {"select": "pair"}, {"index_share": 2, "load_rows": 1}])
+    {"select": "pair"}, {"index_share": 2, "load_rows": 1},
+    {"index_coding": "one_hot"}])
 def test_a_column_s_netlist_computes_exact_sums(library, tmp_path, changes):
     config = SMALL.replace(**changes)
     netlist = map_design(config, library, "column", root=tmp_path).netlists["cim_tile_column"]

@@ -46,6 +46,6 @@ def test_every_feature_is_drawn():
     drawn = [random_config(np.random.default_rng(seed)) for seed in range(80)]
     for name, wanted in (("select", {"line", "pair"}), ("weight_banks", {1, 2}),
                          ("adder_stages", {1, 2}), ("max_m", {1, 2, 4, 8}), ("fixed_n", {0, 1, 2}),
-                         ("index_share", {1, 2}), ("act_bits", {4, 8}), ("weight_bits", {4, 8}),
-                         ("sub_macros", {1, 2, 4})):
+                         ("index_share", {1, 2}), ("index_coding", {"binary", "one_hot"}),
+                         ("act_bits", {4, 8}), ("weight_bits", {4, 8}), ("sub_macros", {1, 2, 4})):
         assert {getattr(config, name) for config in drawn} == wanted, name

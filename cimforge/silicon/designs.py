@@ -17,12 +17,12 @@ FLEXIBLE = "default"
 BASELINES = (FLEXIBLE, "dense", "fixed_1_2", "fixed_2_4", "fixed_4_8", "fixed_1_4", "fixed_2_8")
 #: What is changed of the flexible macro, one at a time.
 ABLATIONS: Mapping[str, tuple[int | str, ...]] = MappingProxyType({
-    "select": ("pair",), "index_share": (2, 4), "max_m": (2, 4, 16), "act_slice": (1, 2, 4),
-    "adder_stages": (1,), "weight_banks": (1,), "sub_macros": (1, 2, 8), "rows": (16, 64),
-    "cols": (16, 64)})
+    "select": ("pair",), "index_share": (2, 4), "index_coding": ("one_hot",), "max_m": (2, 4, 16),
+    "act_slice": (1, 2, 4), "adder_stages": (1,), "weight_banks": (1,), "sub_macros": (1, 2, 8),
+    "rows": (16, 64), "cols": (16, 64)})
 #: Macros whose energy is measured under a model's layer.
-WITH_ENERGY = (*BASELINES, "select=pair", "index_share=2", "index_share=4", "max_m=4",
-               "act_slice=1", "act_slice=2", "rows=16")
+WITH_ENERGY = (*BASELINES, "select=pair", "index_share=2", "index_share=4",
+               "index_coding=one_hot", "max_m=4", "act_slice=1", "act_slice=2", "rows=16")
 
 
 def designs() -> dict[str, DcimConfig]:

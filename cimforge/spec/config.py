@@ -11,7 +11,7 @@ from cimforge.spec.mode import PUBLISHED_PAIR_MODES, Mode
 
 __all__ = ["DcimConfig"]
 
-_SELECTS = ("line", "pair")
+_WORDS = {"select": ("line", "pair"), "index_coding": ("binary", "one_hot")}
 _FIELD16 = 1 << 16  # addresses and counts are 16-bit fields of a command
 
 
@@ -50,6 +50,9 @@ class DcimConfig:
         (row, sub-macro) are shared by its columns, so a free pattern takes several steps.
     index_share : int
         Adjacent columns that share index bits (1, 2 or 4); ``line`` only.
+    index_coding : str
+        How cells hold an index: ``"binary"``, decoded at every cell's lines, or ``"one_hot"``, a
+        bit per line, decoded where it is written. The weight stream is the same.
     weight_banks : int
         1, or 2 to load weights while computing.
     adder_stages : int
@@ -85,6 +88,7 @@ class DcimConfig:
     fixed_n: int = 0
     select: str = "line"
     index_share: int = 1
+    index_coding: str = "binary"
     weight_banks: int = 2
     adder_stages: int = 2
     acc_bits: int = 32
@@ -108,8 +112,8 @@ class DcimConfig:
     def _check_types(self):
         for field in fields(self):
             value = getattr(self, field.name)
-            if field.name == "select":
-                check_choice("select", value, _SELECTS)
+            if isinstance(field.default, str):
+                check_choice(field.name, value, _WORDS[field.name])
             elif not isinstance(value, int) or isinstance(value, bool):
                 raise ConfigError(f"{field.name} must be an integer, not {value!r}")
 
@@ -137,6 +141,9 @@ class DcimConfig:
         if self.cols % self.index_share:
             raise ConfigError(f"index_share must divide cols = {self.cols}, "
                               f"not {self.index_share!r}")
+        if self.index_coding == "one_hot" and self.lines == 1:
+            raise ConfigError(f"index_coding must be binary with max_m = {self.max_m}: one line "
+                              "needs no index; not 'one_hot'")
         self._range("fixed_n", 0, self.max_m)
         if self.select == "pair":
             if self.index_share != 1:
@@ -246,8 +253,14 @@ class DcimConfig:
 
     @property
     def unit_bits(self) -> int:
-        """Stored bits of one row of a column unit: ``index_share`` weights and their index."""
+        """Bits that are written to a row of a column unit: ``index_share`` weights, their index."""
         return self.index_share * self.weight_bits + self.index_bits
+
+    @property
+    def cell_bits(self) -> int:
+        """Bits that a row of a column unit holds in a bank, as ``index_coding`` has them."""
+        index = self.lines if self.index_coding == "one_hot" else self.index_bits
+        return self.index_share * self.weight_bits + index
 
     @property
     def units(self) -> int:

@@ -54,6 +54,7 @@ def random_config(rng: np.random.Generator) -> DcimConfig:
                 sub_macros=sub_macros, rows=one(2, 4, 8), cols=cols, select=select,
                 weight_bits=weight_bits, act_bits=act_bits, act_slice=one(1, 2, act_bits),
                 max_m=one(1, 2, 4, 8), fixed_n=one(0, 0, 1, 2), index_share=one(1, 1, 2),
+                index_coding=one("binary", "one_hot"),
                 weight_banks=one(1, 2), adder_stages=one(1, 2), load_rows=one(1, sub_macros),
                 act_port_bits=act_bits * one(1, 3, 8), out_port=one(1, cols),
                 act_depth=one(16, 64), acc_depth=one(2, 8), max_k=1024)

@@ -7,7 +7,7 @@ simulate fast but become twice as many gates.
 from amaranth import Module, Signal, Value
 
 from cimforge_hw.common.carry_save import CarrySave
-from cimforge_hw.dcim.column import Column
+from cimforge_hw.dcim.column import Column, any_of
 
 __all__ = ["CarrySaveColumn"]
 
@@ -16,13 +16,10 @@ class CarrySaveColumn(Column):
     """A column with the ports and the behaviour of :class:`~cimforge_hw.dcim.column.Column`."""
 
     def _picked(self, m: Module, row: int, index: Value) -> Value:
-        width = self._config.act_slice
-        gated = []
-        for i in range(self._config.lines):
-            hot = Signal(name=f"hot_{row}_{i}")
-            m.d.comb += hot.eq(index == i)
-            gated.append(self.line[row].word_select(i, width) & hot.replicate(width))
-        return _any(gated)
+        hot = [Signal(name=f"hot_{row}_{i}") for i in range(self._config.lines)]
+        for i, bit in enumerate(hot):
+            m.d.comb += bit.eq(index == i if self._config.index_coding == "binary" else index[i])
+        return any_of(self._gated(row, hot))
 
     def _addends(self, m: Module, platform, j: int, weights: list[Value],
                  acts: list[Signal]) -> list[Value]:
@@ -50,11 +47,3 @@ class CarrySaveColumn(Column):
             for k in range(len(bits)):
                 negative = subtract != (k == len(bits) - 1)
                 tree.add_bits(bits[k] & act[i], position + k, negative=negative)
-
-
-def _any(values: list[Value]) -> Value:
-    """Return the or of values, as a balanced tree."""
-    while len(values) > 1:
-        values = [*(a | b for a, b in zip(values[::2], values[1::2], strict=False)),
-                  *values[len(values) // 2 * 2:]]
-    return values[0]

@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 from cimforge.spec.config import DcimConfig
 from cimforge_hw.common.adder_tree import adder_tree
 
-__all__ = ["Column", "WriteSignature", "array_members"]
+__all__ = ["Column", "WriteSignature", "any_of", "array_members"]
 
 
 class WriteSignature(wiring.Signature):
@@ -39,6 +39,14 @@ def array_members(config: DcimConfig) -> dict[str, wiring.Member]:
         "last": In(1),
         "bank": In(1),
     }
+
+
+def any_of(values: list[Value]) -> Value:
+    """Return the or of values, as a balanced tree."""
+    while len(values) > 1:
+        values = [*(a | b for a, b in zip(values[::2], values[1::2], strict=False)),
+                  *values[len(values) // 2 * 2:]]
+    return values[0]
 
 
 class Column(wiring.Component):
@@ -107,20 +115,37 @@ class Column(wiring.Component):
     def _stored(self, m: Module, row: int) -> Value:
         """Return one row of the bank being read; its flip-flops need no reset."""
         cfg = self._config
-        banks = [Signal(cfg.unit_bits, name=f"cell_{row}_bank_{bank}", reset_less=True)
+        banks = [Signal(cfg.cell_bits, name=f"cell_{row}_bank_{bank}", reset_less=True)
                  for bank in range(cfg.weight_banks)]
         for bank, cell in enumerate(banks):
             chosen = self.write.en & (self.write.row == row) & (self.write.bank == bank)
             with m.If(chosen):
-                m.d.sync += cell.eq(self.write.data[0])
-        unit = Signal(cfg.unit_bits, name=f"cell_{row}")
+                m.d.sync += cell.eq(self._coded())
+        unit = Signal(cfg.cell_bits, name=f"cell_{row}")
         m.d.comb += unit.eq(banks[0] if cfg.weight_banks == 1
                             else Mux(self.bank, banks[1], banks[0]))
         return unit
 
+    def _coded(self) -> Value:
+        """Return what is written, with its index as the cells hold it."""
+        cfg, data = self._config, self.write.data[0]
+        if cfg.index_coding == "binary":
+            return data
+        split = cfg.index_share * cfg.weight_bits
+        return Cat(data[:split], *(data[split:] == line for line in range(cfg.lines)))
+
     def _picked(self, m: Module, row: int, index: Value) -> Value:
         """Return the line of a row that its index picks."""
-        return self.line[row].word_select(index, self._config.act_slice)
+        cfg = self._config
+        if cfg.index_coding == "binary":
+            return self.line[row].word_select(index, cfg.act_slice)
+        return any_of(self._gated(row, list(index)))
+
+    def _gated(self, row: int, hot: list[Value]) -> list[Value]:
+        """Return the lines of a row, each where its bit is set and else 0."""
+        width = self._config.act_slice
+        return [self.line[row].word_select(i, width) & bit.replicate(width)
+                for i, bit in enumerate(hot)]
 
     def _addends(self, m: Module, platform, j: int, weights: list[Value],
                  acts: list[Signal]) -> list[Value]:

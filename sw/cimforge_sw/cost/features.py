@@ -50,7 +50,7 @@ def _column(config: DcimConfig) -> Features:
     """
     rows, share, slice_bits = config.rows, config.index_share, config.act_slice
     lines = config.lines if config.lines > 1 else 0
-    bits, stored = config.weight_bits, rows * config.unit_bits
+    bits, stored = config.weight_bits, rows * config.cell_bits
     partial = rows * bits * slice_bits
     sign = config.slices > 1  # a tree of its own for the highest bit of a slice
     sums = 2 * config.term_bits
@@ -62,7 +62,7 @@ def _column(config: DcimConfig) -> Features:
         "word": config.weight_banks * rows,
         "bank select of a bit": stored * (config.weight_banks - 1),
         "line select of a bit": rows * slice_bits * lines,
-        "line decoded": rows * lines,
+        "line decoded": rows * lines if config.index_coding == "binary" else 0,
         "product of two bits": share * partial,
         "full adder": share * max(partial + again - left, 0),
         "bit of a sum": share * config.term_bits,
