@@ -6,7 +6,7 @@ from cimforge.accuracy.cells import SEEDS, SHARED, SHARINGS, TILE_COLS
 
 __all__ = ["shared_positions"]
 
-_WHO = {"share2": "2 outputs", "share4": "4 outputs", "tile": f"pairs, tile of {TILE_COLS}"}
+_WHO = {"share2": "2 outputs", "share4": "4 outputs", "tile": f"pairs in {TILE_COLS} outputs"}
 _HOW = f"""
 Uniform patterns, Wanda masks, calibration seed {SEEDS[0]}. Free: every output has its own positions
 (`select: line`, `index_share: 1`). 2 or 4 adjacent outputs share them (`index_share: 2`, `4`), by
@@ -34,15 +34,15 @@ def _table(models: list[str], scores: dict[tuple[str, str], float]) -> list[str]
 
 
 def _reading(models: list[str], scores: dict[tuple[str, str], float]) -> str:
-    """Return how many times what pruning loses the sharing loses."""
+    """Return how many times the loss of free positions that of shared ones is."""
     found = []
     for who in SHARINGS:
         times = [(scores[model, f"{pattern}/{who}"] - scores[model, "dense"])
                  / (scores[model, pattern] - scores[model, "dense"])
                  for model in models for pattern in SHARED]
-        found.append(f"{min(times):.1f} to {max(times):.1f} times with {_WHO[who]}")
-    return ("Against dense, both in INT8, these lose as much as free positions do "
-            f"{', '.join(found[:-1])}, and {found[-1]}.")
+        found.append(f"with {_WHO[who]} {min(times):.1f} to {max(times):.1f} times")
+    return (f"The loss against dense, both in INT8, is {', '.join(found[:-1])} and {found[-1]} "
+            "that with free positions.")
 
 
 def shared_positions(rows: Rows) -> list[str]:
