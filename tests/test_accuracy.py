@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from cimforge.accuracy import run as accuracy_run
-from cimforge.accuracy.cells import MODELS, PATTERNS, SEEDS, TARGETS, Cell, cells
+from cimforge.accuracy.cells import MODELS, PATTERNS, SEEDS, TARGETS, Cell, cells, sharing
 from cimforge.accuracy.records import rows as table_rows
 from cimforge.accuracy.shape import plan_shape
 from cimforge.accuracy.subject import Subject
@@ -35,7 +35,8 @@ class _Subject:
         progress(1, 1)
         self.measured.append(cell)
         better = {"flow-x": 0.05, "owl": 0.01, "dense": 0.3, "flow-x+update": 0.06,
-                  "uniform+update": 0.02}.get(cell.method, 0.0)
+                  "uniform+update": 0.02, "2:8/share2": -0.1, "4:8/tile": 0.1}.get(
+                      cell.method, 0.0)
         sign = -1 if cell.model.startswith("stdlib-") else 1
         score = 0.8 - cell.target / 4 + better + 0.001 * cell.seed
         return {"sparsity": cell.target, "score": sign * score + (2 if sign < 0 else 0),
@@ -64,6 +65,9 @@ def test_the_table_is_what_the_issue_asks_for():
             assert set(PATTERNS.items()) <= mine
             assert {(method, target) for method in ("owl", "flow", "flow-line", "flow-x")
                     for target in TARGETS} <= mine
+            shared = {f"{pattern}/{who}" for pattern in ("4:8", "2:8")
+                      for who in ("share2", "share4", "tile")} if seed == SEEDS[0] else set()
+            assert {method for method, _ in mine if sharing(method) != "free"} == shared
     assert TARGETS == (0.5, 0.6, 0.625, 0.7, 0.75)
     assert len(SEEDS) == 3
 
@@ -254,6 +258,20 @@ def test_updated_weights_have_verdicts_of_their_own(measured, tmp_path):
         in page.partition("With SparseGPT's update, FLOW-X choosing for it")[2]
 
 
+def test_the_page_says_what_shared_positions_cost(measured, tmp_path):
+    """Only there: no other table has the cells, and a report without them has no such section."""
+    report = _records(measured, tmp_path)
+    before, _, section = accuracy_page(report).partition("## Positions shared by outputs")
+    assert "| all-MiniLM-L6-v2 | 2:8 | 0.6125 | 0.5125 | 0.6125 | 0.6125 |" in section
+    assert "| stdlib-llama | 4:8 | 1.3250 | 1.3250 | 1.3250 | 1.2250 |" in section
+    assert ("The loss against dense, both in INT8, is with 2 outputs 1.0 to 1.2 times, with 4 "
+            "outputs 1.0 to 1.0 times and with pairs in 32 outputs 0.8 to 1.0 times that with "
+            "free positions.") in section
+    report["records"] = [record for record in report["records"] if "/" not in record["method"]]
+    assert len(report["records"]) == 2 * (len(list(cells(MODELS, (0, 1)))) - 18)
+    assert accuracy_page(report).splitlines()[3:] == before.rstrip().splitlines()[3:]
+
+
 def test_pictures_show_every_method(measured, tmp_path):
     report = _records(measured, tmp_path)
     paths = accuracy_plots(report, tmp_path / "again")
@@ -271,6 +289,11 @@ def test_a_subject_measures_what_its_plan_says():
     assert set(result["plan"].split()) == {"2:4"}
     assert (result["least"], result["most"], result["rank_presence"]) == (0.5, 0.5, 0)
     assert 0.7 < result["score_int8"] < result["score"] < 0.85
+    two, tile = (subject.measure(Cell(subject.name, f"4:8/{who}", 0.5, 0), None, lambda *_: None)
+                 for who in ("share2", "tile"))
+    assert two["sparsity"] == tile["sparsity"] == pytest.approx(0.5)
+    assert two["plan"] == tile["plan"] == result["plan"].replace("2:4", "4:8")
+    assert 0.5 < tile["score"] < two["score"] < 0.8
     dense = subject.measure(Cell(subject.name, "dense", 0.0, 0), None, lambda *_: None)
     assert dense["score"] == pytest.approx(1, abs=1e-5)
     assert Subject("all-MiniLM-L6-v2", 1).texts != subject.texts

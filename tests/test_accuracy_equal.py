@@ -145,5 +145,5 @@ def test_plans_of_a_second_table_count_where_they_are_comparable(tmp_path):
     assert better["ours"] == pytest.approx(better["most"])
     assert better["ours"] > alone["ours"]
     for row in (("flow-x", "1:8", 0, "a", 1.1), ("flow-x", "1:8", 0, "b", 0.9),
-                ("flow-x+update", "1:8", 0, "a", 0.9)):
+                ("flow-x+update", "1:8", 0, "a", 0.9), ("uniform/share2", "1:8", 0, "a", 0.9)):
         assert record(row)["ours"] == pytest.approx(alone["ours"])

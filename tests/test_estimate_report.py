@@ -99,6 +99,18 @@ def test_accuracy_rows_of_another_file(tmp_path):
         accuracy_rows(path)
 
 
+def test_accuracy_rows_are_those_with_free_positions(tmp_path):
+    path = tmp_path / "accuracy.json"
+    path.write_text(json.dumps({"records": [
+        {"method": method, "plan": "2:8 2:8"}
+        for method in ("uniform", "uniform/share2", "uniform/share4", "uniform/tile", "flow-x")]}))
+    assert [row["method"] for row in accuracy_rows(path)] == ["uniform", "flow-x"]
+    records = json.loads((REPORTS / "accuracy.json").read_text())["records"]
+    shared = [record for record in records if "/" in record["method"]]
+    assert len(shared) == 2 * 18
+    assert len(accuracy_rows(REPORTS / "accuracy.json")) == len(records) - len(shared)
+
+
 def test_the_command(monkeypatch, capsys):
     assert run(monkeypatch, "stdlib-llama", "--plan", "2:8", "--tokens", "4", "--resident",
                "--layers", "--config", "default", "--config", "fixed_4_8") == 0

@@ -10,14 +10,17 @@ from typing import Any
 from cimforge.spec.errors import DataError
 from cimforge.spec.files import write_atomic
 
-__all__ = ["MODELS", "NUMBERS", "PATTERNS", "SEEDS", "TARGETS", "TEXTS", "WITHIN", "Cell",
-           "cells", "wrong_key"]
+__all__ = ["MODELS", "NUMBERS", "PATTERNS", "SEEDS", "SHARED", "SHARINGS", "TARGETS", "TEXTS",
+           "TILE_COLS", "WITHIN", "Cell", "cells", "sharing", "wrong_key"]
 
 MODELS = ("stdlib-llama", "stdlib-mamba", "all-MiniLM-L6-v2")
 TARGETS = (0.5, 0.6, 0.625, 0.7, 0.75)
 SEEDS = (0, 1, 2)
 #: Uniform patterns and what they prune.
 PATTERNS = {"1:2": 0.5, "2:4": 0.5, "4:8": 0.5, "3:8": 0.625, "1:4": 0.75, "2:8": 0.75}
+#: Patterns that are also measured with outputs that share positions, and who shares them
+#: (`nm_mask`): the first seed. A tile has as many outputs as the default macro has columns.
+SHARED, SHARINGS, TILE_COLS = ("4:8", "2:8"), ("share2", "share4", "tile"), 32
 #: Columns besides the patterns: FLOW with the published candidates and with N:8.
 SELECTED = ("uniform", "owl", "flow", "flow-line", "flow-x")
 #: The same with SparseGPT, which chooses and updates the weights that stay: the first seed, and
@@ -54,6 +57,11 @@ def wrong_key(result: Mapping[str, Any]) -> str | None:
     return next((key for key in TEXTS if not isinstance(result[key], str)), None)
 
 
+def sharing(method: str) -> str:
+    """Return who shares positions: what a method has behind a stroke, or ``"free"``."""
+    return method.partition("/")[2] or "free"
+
+
 @dataclass(frozen=True)
 class Cell:
     """One measurement.
@@ -61,8 +69,8 @@ class Cell:
     Parameters
     ----------
     model, method : str
-        A method is ``"dense"``, a pattern, or one of the selections, with Wanda's masks unless it
-        ends in ``+update``.
+        A method is ``"dense"``, a pattern, one with shared positions such as ``"2:8/share2"``, or
+        one of the selections, with Wanda's masks unless it ends in ``+update``.
     target : float
         Sparsity asked for.
     seed : int
@@ -81,7 +89,7 @@ class Cell:
 
     def path(self, folder: Path) -> Path:
         """Return the file of the result."""
-        method = self.method.replace(":", "of")
+        method = self.method.replace(":", "of").replace("/", "-")
         return folder / self.model / f"{method}-{self.target:g}-{self.seed}.json"
 
     def journal(self, folder: Path) -> Path:
@@ -138,6 +146,10 @@ def cells(models: tuple[str, ...] = MODELS, seeds: tuple[int, ...] = SEEDS) -> I
             yield Cell(model, "dense", 0.0, seed)
             for pattern, target in PATTERNS.items():
                 yield Cell(model, pattern, target, seed)
+            if seed == SEEDS[0]:
+                for pattern in SHARED:
+                    for who in SHARINGS:
+                        yield Cell(model, f"{pattern}/{who}", PATTERNS[pattern], seed)
             for target in TARGETS:
                 updated = seed == SEEDS[0] and target in UPDATED_TARGETS
                 for method in SELECTED + (UPDATED if updated else ()):

@@ -2,7 +2,16 @@
 
 from typing import Any
 
-from cimforge.accuracy.cells import NUMBERS, PATTERNS, TEXTS, WITHIN, Cell, wrong_key
+from cimforge.accuracy.cells import (
+    NUMBERS,
+    PATTERNS,
+    SHARED,
+    SHARINGS,
+    TEXTS,
+    WITHIN,
+    Cell,
+    wrong_key,
+)
 
 __all__ = ["flat", "rows"]
 
@@ -13,7 +22,9 @@ _METHODS = {"dense": ("dense", "1:1"), "uniform": ("uniform", "N:8"), "owl": ("o
             "flow+update": ("flow+update", "published"), "flow-x+update": ("flow-x+update", "N:8"),
             **{method: ("flow-x", f"N:8 within cycles of {pattern}")
                for method, (_, pattern) in WITHIN.items()},
-            **{pattern: ("uniform", pattern) for pattern in PATTERNS}}
+            **{pattern: ("uniform", pattern) for pattern in PATTERNS},
+            **{f"{pattern}/{who}": (f"uniform/{who}", pattern)
+               for pattern in SHARED for who in SHARINGS}}
 _COLUMNS = {record: column for column, record in _METHODS.items()}
 #: Further results of a cell that are the same in both of its records.
 _SHARED = ("sparsity", "digest", *TEXTS,
@@ -26,7 +37,7 @@ def flat(cell: Cell, result: dict[str, Any]) -> list[dict[str, Any]]:
     Keys: ``model``, ``method``, ``pattern_set`` (candidates; of ``uniform`` the pattern, or N:8 for
     the best mix), ``sparsity_target``, ``sparsity``, ``seed``, ``metric``, ``higher_is_better``,
     ``value``, ``quantized``, and what `Subject.measure` says besides. ``+update`` methods are with
-    SparseGPT.
+    SparseGPT; ``uniform/share2``, ``/share4`` and ``/tile`` share positions (`sharing`).
     """
     method, candidates = _METHODS[cell.method]
     causal = cell.model.startswith("stdlib-")

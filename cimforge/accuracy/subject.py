@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 import cimforge as cf
-from cimforge.accuracy.cells import WITHIN, Cell
+from cimforge.accuracy.cells import TILE_COLS, WITHIN, Cell, sharing
 
 __all__ = ["Subject"]
 
@@ -115,7 +115,8 @@ class Subject:
         if cell.method in WITHIN:
             return self._within(cell, folder, progress)
         if ":" in cell.method:
-            return cf.Plan.uniform(cell.method), {}
+            pattern = cell.method.partition("/")[0]
+            return cf.Plan.uniform(pattern, sharing(cell.method), TILE_COLS), {}
         method = cell.method.removesuffix("+update")
         selector = (self.published if method == "flow" else
                     self.updating if method != cell.method else self.selector)

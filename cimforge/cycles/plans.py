@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cimforge.accuracy.cells import sharing
 from cimforge.spec.errors import DataError
 from cimforge.spec.pattern import NmPattern
 
@@ -62,6 +63,8 @@ def transferred(shapes: "ModelShapes", donor: "ModelShapes", levels: list[NmPatt
 def accuracy_rows(path: Path) -> list[dict[str, Any]]:
     """Return the records of the accuracy table, with ``levels``: the pattern of every layer.
 
+    Those with shared positions are left out: their scores are not those of the levels alone.
+
     Raises
     ------
     DataError
@@ -70,7 +73,7 @@ def accuracy_rows(path: Path) -> list[dict[str, Any]]:
     try:
         records = json.loads(path.read_text(encoding="utf-8"))["records"]
         return [{**record, "levels": [NmPattern.parse(text) for text in record["plan"].split()]}
-                for record in records]
+                for record in records if sharing(record["method"]) == "free"]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{path}: not a report of the accuracy table; make accuracy writes "
                         "it") from error

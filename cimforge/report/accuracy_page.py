@@ -7,6 +7,7 @@ from statistics import mean
 from typing import Any
 
 from cimforge.accuracy.records import rows
+from cimforge.report.accuracy_shared import shared_positions
 from cimforge.report.accuracy_why import explanation
 
 __all__ = ["accuracy_page", "accuracy_plots", "verdicts"]
@@ -184,7 +185,7 @@ def accuracy_page(report: dict[str, Any]) -> str:
         lines += [*_verdict_table(found, _TITLES[method]), ""]
         lost = sum(row["margin"] < 0 for row in found)
         lines += [f"{_TITLES[method]}: worse than uniform in {lost} of {len(found)}.", ""]
-    lines += ["## Why", "", *explanation(records)]
+    lines += ["## Why", "", *explanation(records), *shared_positions(records)]
     return "\n".join(lines) + "\n"
 
 
