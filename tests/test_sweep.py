@@ -1,6 +1,7 @@
 """Sweeps without Dask: what they ask for, designs, the store, records, fronts, page."""
 
 import json
+import re
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from cimforge import cli
 from cimforge.cycles.model import estimate_shapes
 from cimforge.report.pareto import pareto
 from cimforge.report.sweep_page import sweep_page
+from cimforge.report.sweep_plots import sweep_plots
 from cimforge.spec.commands import LoadWeights
 from cimforge.spec.errors import CimforgeError, ConfigError, DataError, ToolError
 from cimforge.spec.pattern import NmPattern
@@ -380,11 +382,25 @@ def test_page_and_pictures_are_made_of_the_json(tmp_path, measured):
     assert sweep_page(made, {"stdlib-llama": "mine-stdlib-llama.svg"}) == (
         tmp_path / "out" / "sweep.md").read_text()
     picture = (tmp_path / "out" / "img" / "mine-stdlib-llama.svg").read_text()
-    assert "resident cycles" in picture
+    assert "resident latency" in picture
     assert "nan" not in picture
     assert {"format", "commit", "machine", "command", "records"} <= made.keys()
     assert [(r["plan"], r["tokens"]) for r in made["records"][::6]] == [
         ("4:8", 4), ("4:8", 16), ("2:8", 4), ("2:8", 16)]
+
+
+def test_every_design_is_a_dot_and_every_scored_one_in_its_row(tmp_path):
+    """Points are lines of no length: what simplifies paths would drop them."""
+    quantities = {key: {"unit": "u"} for key in ("area", "latency")}
+    records = [{"model": "m", "tokens": 1, "plan": "2:8", "plan_kind": "uniform",
+                "area": 2 + i % 17, "latency": 1 + i, "score": 1.5 if i < 150 else None,
+                "metric": "bits per byte", "higher_is_better": False} for i in range(300)]
+    made = {"sweep": "s", "records": records, "fronts": [["area", "latency"]],
+            "quantities": quantities}
+    name = sweep_plots(made, tmp_path)["m"]
+    picture = (tmp_path / name).read_text()
+    dots = [path.count("L") for path in re.findall(r'd="([^"]*)"[^>]*stroke-width: 2.6', picture)]
+    assert dots == [300, 150]
 
 
 def test_pareto():

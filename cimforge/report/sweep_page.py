@@ -10,9 +10,9 @@ __all__ = ["sweep_page"]
 Records = list[dict[str, Any]]
 _ABOUT = """
 Layers run one after the other on one tile, from their shapes: cycles are what the compiler predicts
-for weights as full as their pattern allows. One clock for all. Areas are those of the macro in
-180 nm cells, in closed form (docs/silicon.md), without activation buffer and accumulators; cells
-are those of one bank.
+for weights as full as their pattern allows. Area, clock and energy are those of the macro in 180 nm
+cells, in closed form (docs/silicon.md), without activation buffer and accumulators; cells are those
+of one bank.
 `transferred`: the levels of a small model's plan, by role and depth of the layers; no score."""
 _EQUAL = "`+n`: as many further designs that are equal in all of these; `sweep.json` has them."
 _SCORES = ("Scores are those of the accuracy table for this very plan, in INT8, without "

@@ -1,6 +1,7 @@
 """Pictures of a sweep: for every model its designs, and the Pareto front of every plan."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,10 @@ __all__ = ["sweep_plots"]
 Records = list[dict[str, Any]]
 _COLOURS = ("#1f6f8b", "#c8553d", "#5b8c5a", "#8e6c8a", "#d9a441", "#44475a")
 _SHAPE = ("sub_macros", "rows", "cols")
+#: Points of a front with the shape of their macro beside them: more would overlap.
+_NAMED = 6
+#: What scores are drawn against.
+_COST = "latency"
 
 
 def sweep_plots(report: dict[str, Any], folder: Path) -> dict[str, str]:
@@ -32,29 +37,38 @@ def sweep_plots(report: dict[str, Any], folder: Path) -> dict[str, str]:
 
 
 def _model(report: dict[str, Any], records: Records, path: Path) -> None:
-    """Draw a row of panels per front and a column per number of tokens."""
+    """Draw a row of panels per front and a column per number of tokens; the last: scores."""
     tokens = list(dict.fromkeys(record["tokens"] for record in records))
     fronts, units = report["fronts"], report["quantities"]
+    plans = dict.fromkeys(record["plan"] for record in records)
+    colours = {plan: _COLOURS[at % len(_COLOURS)] for at, plan in enumerate(plans)}
+    scored = [record for record in records if record["score"] is not None]
+    rows = len(fronts) + bool(scored)
 
     def draw(panels: Any) -> None:
         for row, (x, y) in enumerate(fronts):
             for column, count in enumerate(tokens):
                 axes = panels[row][column]
-                _panel(axes, [r for r in records if r["tokens"] == count], x, y)
+                _panel(axes, [r for r in records if r["tokens"] == count], x, y, colours)
                 if row == 0:
                     axes.set_title(f"{count} token{'s' * (count > 1)}", fontsize=9, color="#444")
-                if row == len(fronts) - 1:
-                    axes.set_xlabel(_axis(x, units[x]["unit"]))
+                axes.set_xlabel(_axis(x, units[x]["unit"]))
                 if column == 0:
                     axes.set_ylabel(_axis(y, units[y]["unit"]))
+        for column, count in enumerate(tokens if scored else []):
+            axes = panels[-1][column]
+            _scores(axes, [r for r in scored if r["tokens"] == count], colours)
+            axes.set_xlabel(_axis(_COST, units[_COST]["unit"]))
+            if column == 0:
+                axes.set_ylabel(scored[0]["metric"])
         handles, labels = panels[0][0].get_legend_handles_labels()
         figure = panels[0][0].figure
         figure.suptitle(records[0]["model"], x=0.01, ha="left", fontweight="bold")
         figure.legend(handles, labels, loc="outside upper right", ncols=len(labels), fontsize=8,
                       frameon=False)
 
-    size = (1.2 + 3.6 * len(tokens), 0.8 + 2.9 * len(fronts))
-    save_panels(path, draw, (len(fronts), len(tokens)), size)
+    size = (1.2 + 3.6 * len(tokens), 0.8 + 2.9 * rows)
+    save_panels(path, draw, (rows, len(tokens)), size)
 
 
 def _axis(key: str, unit: str) -> str:
@@ -62,21 +76,37 @@ def _axis(key: str, unit: str) -> str:
     return name if unit in name else f"{name}, {unit}"
 
 
-def _panel(axes: Any, records: Records, x: str, y: str) -> None:
+def _panel(axes: Any, records: Records, x: str, y: str, colours: Mapping[str, str]) -> None:
     """Draw all designs as dots, and over them the front of every plan as a step."""
+    axes.set_xscale("log", base=2)
+    axes.set_yscale("log")
     fronts = {}
-    for at, plan in enumerate(dict.fromkeys(record["plan"] for record in records)):
+    for plan, colour in colours.items():
         mine = [record for record in records if record["plan"] == plan]
-        colour = _COLOURS[at % len(_COLOURS)]
         _dots(axes, sorted({(record[x], record[y]) for record in mine}), colour)
         fronts[plan] = pareto(mine, (x, y))
         line = sorted({(record[x], record[y]) for record in fronts[plan]})
         axes.plot(*zip(*line, strict=True), "o-", drawstyle="steps-post", color=colour,
                   linewidth=1.3, markersize=3.5, label=_plan(mine[0]))
     _names(axes, list(fronts.values())[-1], x, y)
-    axes.set_xscale("log", base=2)
-    axes.set_yscale("log")
     axes.margins(x=0.14, y=0.08)
+    _plain(axes)
+
+
+def _scores(axes: Any, records: Records, colours: Mapping[str, str]) -> None:
+    """Draw what the scored plans cost on all designs, and the front of all of them together."""
+    axes.set_xscale("log")
+    for plan in dict.fromkeys(record["plan"] for record in records):
+        mine = {(record[_COST], record["score"]) for record in records if record["plan"] == plan}
+        _dots(axes, sorted(mine), colours[plan])
+    larger = ["score"] if records[0]["higher_is_better"] else []
+    front = sorted({(r[_COST], r["score"]) for r in pareto(records, (_COST, "score"), larger)})
+    axes.plot(*zip(*front, strict=True), "o-", drawstyle="steps-post", color="#222", linewidth=1.3,
+              markersize=3.5)
+    _plain(axes)
+
+
+def _plain(axes: Any) -> None:
     axes.grid(alpha=0.25, linewidth=0.6)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
@@ -88,7 +118,7 @@ def _dots(axes: Any, points: list[tuple[float, float]], colour: str) -> None:
     ends = [end for point in points for end in (point, point, (nan, nan))]
     line, = axes.plot(*zip(*ends, strict=True), color=colour, alpha=0.25, linewidth=2.6,
                       solid_capstyle="round")
-    line.get_path().should_simplify = False  # it would drop them
+    line.get_path().should_simplify = False  # it would drop them; another scale is another path
 
 
 def _plan(record: dict[str, Any]) -> str:
@@ -97,11 +127,12 @@ def _plan(record: dict[str, Any]) -> str:
 
 
 def _names(axes: Any, front: Records, x: str, y: str) -> None:
-    """Write the shape P x R x C of the macro below the points of one front."""
+    """Write the shape P x R x C of the macro below some points of one front."""
     if not all(key in front[0] for key in _SHAPE):
         return
-    named = {(record[x], record[y]): record for record in reversed(front)}
-    for (at, height), record in named.items():
+    named = sorted({(record[x], record[y]): record for record in reversed(front)}.items(),
+                   key=lambda item: item[0])
+    for (at, height), record in named[::1 + len(named) // _NAMED]:
         axes.annotate("\u00d7".join(str(record[key]) for key in _SHAPE), (at, height), fontsize=6,
                       color="#555", ha="right", va="top", textcoords="offset points",
                       xytext=(-2, -3))

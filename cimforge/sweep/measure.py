@@ -41,8 +41,8 @@ QUANTITIES = {
     "weight_bits": ("bits", "weights and their indices on the weight stream"),
 }
 #: Pairs of quantities that are drawn against each other; less is better in both.
-FRONTS = (("area", "cycles"), ("area", "resident_cycles"), ("area_sram", "cycles"),
-          ("area", "latency"), ("energy", "latency"), ("area", "energy"))
+FRONTS = (("area", "latency"), ("area", "resident_latency"), ("area_sram", "latency"),
+          ("energy", "latency"))
 
 
 @dataclass(frozen=True)
