@@ -5,11 +5,11 @@ from typing import Any
 
 from cimforge.report.plots import save_figure
 from cimforge.report.silicon_tables import PRUNED
+from cimforge.report.silicon_why import BLOCKS
 from cimforge.silicon.designs import energies, macros
 
 __all__ = ["silicon_charts"]
 
-_BLOCKS = ("Column", "Distribution", "Merging", "SubMacro", "Macro")
 #: Ablations that keep the cells, ports and slices of the flexible macro.
 _COMPARABLE = ("select", "index_share", "index_coding", "max_m")
 
@@ -29,7 +29,7 @@ def _areas(found: dict[str, Any], path: Path) -> None:
 
     def draw(axes: Any) -> None:
         left = [0.0] * len(names)
-        for block in _BLOCKS:
+        for block in BLOCKS:
             sizes = [found[name]["blocks"][block] for name in names]
             values = [s["count"] * s["own_area"] / 1e6 for s in sizes]
             axes.barh(names, values, left=left, label=block)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cimforge.report import silicon_tables as tables
+from cimforge.report.silicon_why import causes
 
 __all__ = ["silicon_page"]
 
@@ -44,7 +45,8 @@ def silicon_page(report: Report, sources: Mapping[str, Report]) -> str:
                         **report["tools"], library=library["file"], volts=library["voltage"],
                         node=library["node_nm"])
     return "\n".join([
-        head, tables.bars_table(report["bars"]), tables.latency(cycles, records),
-        tables.equal_area(records), tables.equal_accuracy(cycles), tables.utilization(cycles),
+        head, tables.bars_table(report["bars"]), causes(netlists),
+        tables.latency(cycles, records), tables.equal_area(records),
+        tables.equal_accuracy(cycles), tables.utilization(cycles),
         _CHARTS, tables.areas(records, netlists), tables.energy(records, netlists),
         tables.power(netlists, synth), tables.published(records), tables.analog(monarch)])

@@ -143,7 +143,8 @@ def _ratios(records: list[Record]) -> str:
             for variant, positions in VARIANTS.items() for storage in ("flip-flops", "SRAM")]
     return ("Energy of fixed macros over that of flexible ones, 75 % pruned. The flip-flops that "
             "hold weights are clocked in all macros alike, which flatters the one that takes fewer "
-            "cycles; \"SRAM\" takes their clock away.\n\n"
+            "cycles; \"SRAM\" takes their clock away. What shared positions cost in accuracy is in "
+            "accuracy.md.\n\n"
             + table(["flexible macro", "positions", "weights in", *against], rows))
 
 
