@@ -51,6 +51,6 @@ def _energies(found: dict[tuple[str, str], Any], path: Path) -> None:
                      label=label)
         axes.set_xticks(range(len(names)), names, rotation=30, ha="right")
         axes.set_ylabel("pJ per multiplication of the dense layer")
-        axes.legend()
+        axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=len(PRUNED))
 
     save_figure(path, draw, (8, 4.5))

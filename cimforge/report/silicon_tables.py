@@ -93,8 +93,7 @@ def utilization(cycles: list[Record]) -> str:
     rows = [[model, *(_figure(mine, model=model, plan=plan) for plan in plans)]
             for model in dict.fromkeys(r["model"] for r in mine)]
     return ("## Utilization\n\nShare of the cells of all tiles that hold a kept weight; G as the "
-            "compiler chooses it. 3:8 runs as 4:8, a quarter of whose cells it leaves empty, where "
-            "no other mode is faster.\n\n" + table(["model", *plans], rows))
+            "compiler chooses it, by cycles. What is missing is in tails of O and K.\n\n" + table(["model", *plans], rows))
 
 
 def areas(records: list[Record], netlists: list[Record]) -> str:
@@ -158,8 +157,8 @@ def power(netlists: list[Record], synth: list[Record]) -> str:
             *([sta["default_energy_pj"]] if sta else [])))]
             for pattern in PRUNED for r in (whole[FLEXIBLE, pattern],)]
     return (f"## Power of the flexible macro\n\nmW at {macro['period_ns']:.2f} ns; \"default\": "
-            "0.1 toggles per net and cycle, ours and OpenSTA's, whose version charges both edges "
-            "of a toggle twice (docs/synthesis.md).\n\n"
+            "0.1 toggles per net and cycle, ours and OpenSTA's, whose version charges every toggle "
+            "with both edges (docs/synthesis.md).\n\n"
             + table(["layer", "zero weights", "real activity", "of it clock pins", "default, ours",
                      *(["default, OpenSTA"] if sta else [])], rows))
 

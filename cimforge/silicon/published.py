@@ -39,8 +39,8 @@ def published_records(macros: Mapping[str, Any], energies: Mapping[tuple[str, st
     for entry in table["macros"]:
         node = min(nodes(), key=lambda each: abs(each / entry["node_nm"] - 1))
         factor = scaling(int(node_nm), node)
-        for figure, value in (("tops_per_mm2", entry["tops_per_mm2"]),
-                              ("tops_per_watt", entry["tops_per_watt"])):
+        for figure, unit in (("tops_per_mm2", "TOPS/mm2"), ("tops_per_watt", "TOPS/W")):
+            value = entry[figure]
             if value is None:
                 continue
             for pattern, skipped in (("8:8", 1), ("2:8", 4)):
@@ -52,7 +52,7 @@ def published_records(macros: Mapping[str, Any], energies: Mapping[tuple[str, st
                     ours = 2 / (energies[FLEXIBLE, pattern]["energy_per_mac_pj"] * factor.energy)
                 yield {"figure": figure, "model": None, "design": FLEXIBLE, "against":
                        entry["where"], "paper": _bounds(value, entry["bits"]), "ours": ours,
-                       "pattern": pattern, "unit": figure.replace("tops_per_", "TOPS/"),
+                       "pattern": pattern, "unit": unit,
                        "node_nm": entry["node_nm"], "scaled_to_nm": node,
                        "bits": entry["bits"], "note": entry.get("note", ""),
                        "assumptions": f"{node_nm:g} nm netlists times Stillmaker-Baas factors to "
