@@ -93,7 +93,8 @@ def utilization(cycles: list[Record]) -> str:
     rows = [[model, *(_figure(mine, model=model, plan=plan) for plan in plans)]
             for model in dict.fromkeys(r["model"] for r in mine)]
     return ("## Utilization\n\nShare of the cells of all tiles that hold a kept weight; G as the "
-            "compiler chooses it, by cycles. What is missing is in tails of O and K.\n\n" + table(["model", *plans], rows))
+            "compiler chooses it, by cycles. What is missing is in tails of O and K.\n\n"
+            + table(["model", *plans], rows))
 
 
 def areas(records: list[Record], netlists: list[Record]) -> str:
