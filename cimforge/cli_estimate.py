@@ -83,8 +83,8 @@ def _page(source: str, configs: list[str], plan: str, tokens: int, resident: boo
             lines += [f"  {each.layer.name:44} {each.layer.outputs:6} x {each.layer.inputs:<6} "
                       f"{each.pattern!s:5} {each.mode:12} {each.cycles:12,} "
                       f"{each.resident_cycles:12,} {each.slot_use:7.2%}" for each in cost.layers]
-    off = ", ".join(f"{kind} {value:.0%}" for kind, value in technology.uncertainty.items())
+    off = ", ".join(f"{value:.0%} of {kind}" for kind, value in technology.uncertainty.items())
     lines.append(f"cycles are exact; ratio, ms and mJ: weights {kind}; mm2, ns and mJ: the macro "
-                 f"in closed form, {technology.node_nm:g} nm cells without wires (off by up to: "
-                 f"{off})")
+                 f"in closed form, {technology.node_nm:g} nm cells without wires (largest errors "
+                 f"on netlists not fitted to: {off})")
     return "\n".join(lines) + "\n"

@@ -106,7 +106,7 @@ def test_netlists_made_now_are_within_5_percent(changes, tmp_path):
 
 @pytest.mark.parametrize(("text", "message"), [
     ("- 1", "no technology: wanted name"), ("name: x\nnode_nm: many\n", "no technology: wanted"),
-    ("{", "no technology: wanted"),
+    ("{", "not valid YAML"),
 ])
 def test_files_that_are_no_technology(tmp_path, text, message):
     path = tmp_path / "mine.yaml"
@@ -118,8 +118,23 @@ def test_files_that_are_no_technology(tmp_path, text, message):
 def test_technologies_that_are_not_there(tmp_path):
     with pytest.raises(DataError, match=r"^no technology named 'mine'; there are osu018, or give"):
         load_technology("mine")
-    with pytest.raises(DataError, match=r"no.yml: cannot be read: No such file or directory$"):
+    with pytest.raises(DataError, match=r"no.yml: cannot read the technology: No such file"):
         load_technology(tmp_path / "no.yml")
+
+
+@pytest.mark.parametrize(("was", "now", "message"), [
+    ("node_nm: 180", "node_nm: -180", "wanted a number of at least 0, not -180"),
+    ("node_nm: 180", "node_nm: .inf", "wanted a number of at least 0, not inf"),
+    ("node_nm: 180", "node_nm: 1" + "0" * 400, "OverflowError"),
+    ("unit: um2/bit", "unit: mm2/bit", "wanted the unit um2/bit, not 'mm2/bit'"),
+    ("unit: pJ", "unit: fJ", "wanted the unit pJ, not 'fJ'"),
+    ("node_nm:", "name: other\nnode_nm:", "'name' is given twice"),
+])
+def test_numbers_that_cannot_be(tmp_path, was, now, message):
+    path = tmp_path / "mine.yaml"
+    path.write_text(SHIPPED.read_text().replace(was, now, 1))
+    with pytest.raises(DataError, match=rf"mine.yaml: .*{message}"):
+        load_technology(str(path))
 
 
 @pytest.mark.parametrize(("term", "message"), [

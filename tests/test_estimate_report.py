@@ -123,6 +123,7 @@ def test_the_command(monkeypatch, capsys):
 @pytest.mark.parametrize(("arguments", "message"), [
     ([], "say which shapes: BART-large"),
     (["Llama-9"], "no shapes named 'Llama-9'"),
+    (["Llama-2-7B", "--tokens", "9" * 23], "at most 1048576 tokens, not 9999"),
     (["Llama-2-7B", "--config", "tiny"], "at most max_k = 1024 inputs, not 4096"),
     (["Llama-2-7B", "--plan", "9:8"], "needs 1 <= N <= M, not 9:8"),
     (["Llama-2-7B", "--config", "huge"], "no preset named 'huge'"),

@@ -67,8 +67,8 @@ def test_ratios_are_the_right_way_up():
                 storage="flip-flops") == [pytest.approx(0.2)]
     assert only(found, "area_overhead_vs_fixed_1_2", design="default",
                 storage="SRAM") == [pytest.approx(101 / 85 - 1)]
-    assert only(found, "energy_vs_best_fixed", design="default",
-                storage="flip-flops") == [pytest.approx(1.6)]
+    assert only(found, "energy_vs_fixed", design="default", against="fixed_4_8",
+                storage="flip-flops")[:1] == [pytest.approx(1.6)]
     assert only(found, "energy_vs_fixed", design="default", against="fixed_1_2",
                 storage="flip-flops")[0] == pytest.approx(2.0)
 
@@ -79,8 +79,8 @@ def test_energy_without_the_clock_of_the_weights():
     for record in records:
         if record["what"] == "energy" and record["design"] == "fixed_4_8":
             record["clock_pj"] = 4e4
-    ratio, = only(claims(cycles(), records), "energy_vs_best_fixed", design="default",
-                  storage="SRAM")
+    ratio, = only(claims(cycles(), records), "energy_vs_fixed", design="default",
+                  storage="SRAM", against="fixed_4_8", paper=1.5)
     assert ratio == pytest.approx(6.4 * (1 - 2 / 7) / (4.0 * (1 - 1 / 7)))
 
 
@@ -90,6 +90,18 @@ def test_a_slower_clock_costs():
     found = claims(cycles(), slow)
     assert set(only(found, "latency_vs_best_fixed", clock="own")) == {1.0}
     assert only(found, "area_normalized_latency", clock="one")[0] == pytest.approx(2 * 118 / 120)
+
+
+def test_the_best_rival_is_that_of_the_scaled_ratios():
+    """Of two that take as many cycles the one with the shorter clock is best, and the smaller."""
+    records = cycles()
+    for record in records:
+        record["rivals"] = {"fixed_4_8": 2.0, "fixed_1_2": 2.05}
+    found = claims(records, netlists())
+    own = next(r for r in found if r["figure"] == "latency_vs_best_fixed")
+    assert (own["against"], own["ours"]) == ("fixed_1_2", pytest.approx(2.05 * 6.0 / 6.4))
+    area = next(r for r in found if r["figure"] == "area_normalized_latency")
+    assert (area["against"], area["ours"]) == ("fixed_1_2", pytest.approx(2.05 * 100 / 120))
 
 
 def met(cycle_records, netlist_records):
@@ -187,6 +199,38 @@ def test_designs_that_lack_one_are_refused():
         claims(cycles(), some)
 
 
+def _without(name, *keys):
+    """Return what takes a key out of a file: of the top, or of its first record."""
+    def change(data):
+        part = data
+        for key in keys[:-1]:
+            part = part[key]
+        del part[keys[-1]]
+    return name, change
+
+
+@pytest.mark.parametrize(("name", "change"), [
+    _without("designs", "library"), _without("designs", "tools"), _without("estimate", "commit"),
+    _without("designs", "records", 0, "period_ns"), _without("designs", "records", 1, "pattern"),
+    _without("designs", "records", 2), _without("monarch", "records", 0, "paper"),
+    ("estimate", lambda data: data["records"].clear()),
+    ("estimate", lambda data: data["records"].__setitem__(0, 1)),
+    ("estimate", lambda data: data["records"][0].update(against="none")),
+    ("designs", lambda data: data["records"][0].update(area="large")),
+])
+def test_reports_that_lack_something_are_one_error_and_nothing_is_written(tmp_path, name, change):
+    write_all(tmp_path)
+    path = tmp_path / f"{name}.json"
+    data = json.loads(path.read_text())
+    change(data)
+    path.write_text(json.dumps(data))
+    with pytest.raises(DataError, match=r"lack something, or do not fit together .* make them anew"
+                                        r"|designs.json lacks"):
+        run_paper(tmp_path)
+    assert not (tmp_path / "silicon.json").exists()
+    assert not (tmp_path / "img").exists()
+
+
 def test_equal_area_gives_fixed_macros_more_columns():
     technology = load_technology()
     config = load_config("fixed_1_2")
@@ -202,7 +246,7 @@ def test_published_figures_are_brought_to_our_bits_and_ours_to_their_node():
     whole = {("default", pattern): {"energy_per_mac_pj": energy}
              for pattern, energy in (("8:8", 16.0), ("2:8", 4.0))}
     config = load_config("default").to_dict()
-    macro = {"default": {"config": config, "area_with_sram": 5e7, "period_ns": 8.192}}
+    macro = {"default": {"config": config, "area": 5e7, "period_ns": 8.192}}
     found = list(published_records(macro, whole, 180))
     one_bit = [r for r in found if r["bits"] == [1, 1]]
     assert {tuple(r["paper"]) for r in one_bit} == {(6163 / 64,) * 2, (4790 / 64,) * 2}

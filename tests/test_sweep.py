@@ -1,7 +1,6 @@
 """Sweeps without Dask: what they ask for, designs, the store, records, fronts, page."""
 
 import json
-import re
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -10,10 +9,8 @@ import pytest
 import cimforge as cf
 from cimforge import cli
 from cimforge.cycles.model import estimate_shapes
-from cimforge.report.pareto import pareto
 from cimforge.report.sweep_page import sweep_page
-from cimforge.report.sweep_plots import sweep_plots
-from cimforge.spec.commands import LoadWeights
+from cimforge.spec.commands import LoadSelects, LoadWeights
 from cimforge.spec.errors import CimforgeError, ConfigError, DataError, ToolError
 from cimforge.spec.pattern import NmPattern
 from cimforge.sweep import cluster, code, run
@@ -191,7 +188,8 @@ def test_figures_are_those_of_estimate_and_of_the_compiled_programs(tmp_path, me
         assert record["config"] == config.digest
 
 
-@pytest.mark.parametrize("changes", [{}, {"weight_banks": 1}, {"act_depth": 4}, {"cols": 8}])
+@pytest.mark.parametrize("changes", [{}, {"weight_banks": 1}, {"act_depth": 4}, {"cols": 8},
+                                     {"select": "pair"}])
 def test_weight_loads_are_those_of_the_commands(changes):
     import numpy as np
 
@@ -201,9 +199,12 @@ def test_weight_loads_are_those_of_the_commands(changes):
     config = cf.load_config("tiny").replace(**changes)
     layer = cf.compile({"fc": Layer()}, config, tokens=9).layers["fc"]
     loads = sum(isinstance(command, LoadWeights) for command in layer.commands)
+    steps = sum(command.steps for command in layer.commands if isinstance(command, LoadSelects))
     figures, = measure(config, [Work(((20, 64, "2:4", 3),), 9)])
     assert figures["weight_loads"] == 3 * loads
-    assert figures["weight_bits"] == 3 * loads * config.weight_beats * config.weight_beat_bits
+    assert figures["weight_bits"] == 3 * config.weight_beat_bits * (
+        loads * config.weight_beats + steps * config.select_beats)
+    assert bool(steps) == (config.select == "pair")
     assert figures.keys() == QUANTITIES.keys()
     assert {key for front in FRONTS for key in front} <= QUANTITIES.keys()
 
@@ -387,27 +388,3 @@ def test_page_and_pictures_are_made_of_the_json(tmp_path, measured):
     assert {"format", "commit", "machine", "command", "records"} <= made.keys()
     assert [(r["plan"], r["tokens"]) for r in made["records"][::6]] == [
         ("4:8", 4), ("4:8", 16), ("2:8", 4), ("2:8", 16)]
-
-
-def test_every_design_is_a_dot_and_every_scored_one_in_its_row(tmp_path):
-    """Points are lines of no length: what simplifies paths would drop them."""
-    quantities = {key: {"unit": "u"} for key in ("area", "latency")}
-    records = [{"model": "m", "tokens": 1, "plan": "2:8", "plan_kind": "uniform",
-                "area": 2 + i % 17, "latency": 1 + i, "score": 1.5 if i < 150 else None,
-                "metric": "bits per byte", "higher_is_better": False} for i in range(300)]
-    made = {"sweep": "s", "records": records, "fronts": [["area", "latency"]],
-            "quantities": quantities}
-    name = sweep_plots(made, tmp_path)["m"]
-    picture = (tmp_path / name).read_text()
-    dots = [path.count("L") for path in re.findall(r'd="([^"]*)"[^>]*stroke-width: 2.6', picture)]
-    assert dots == [300, 150]
-
-
-def test_pareto():
-    points = [{"n": n, "a": a, "b": b} for n, (a, b) in enumerate(
-        [(3, 1), (1, 3), (2, 2), (2, 3), (1, 3), (3, 3), (2, None)])]
-    assert [p["n"] for p in pareto(points, ["a", "b"])] == [1, 4, 2, 0]
-    assert [p["n"] for p in pareto(points, ["a", "b"], larger=["b"])] == [1, 4]
-    assert [p["n"] for p in pareto(points, ["a", "b"], larger=["a", "b"])] == [5]
-    assert [p["n"] for p in pareto(points, ["a"])] == [1, 4]
-    assert pareto([], ["a"]) == []

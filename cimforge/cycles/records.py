@@ -124,7 +124,8 @@ def _latency(about: Record, cycles: Mapping, key: str) -> list[Record]:
                     best = min(rivals, key=lambda design: ratio[design])
                     paper = _PAPER if figure == "latency_vs_best_fixed" else None
                     found.append({"figure": figure, **about, "paper": paper, "ours": ratio[best],
-                                  "against": best, **more})
+                                  "against": best, **more,
+                                  "rivals": {design: ratio[design] for design in rivals}})
     return found
 
 

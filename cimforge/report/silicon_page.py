@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from cimforge.report import silicon_latency as cycle_tables
 from cimforge.report import silicon_tables as tables
 from cimforge.report.silicon_why import causes
 
@@ -45,8 +46,8 @@ def silicon_page(report: Report, sources: Mapping[str, Report]) -> str:
                         **report["tools"], library=library["file"], volts=library["voltage"],
                         node=library["node_nm"])
     return "\n".join([
-        head, tables.bars_table(report["bars"]), causes(netlists),
-        tables.latency(cycles, records), tables.equal_area(records),
-        tables.equal_accuracy(cycles), tables.utilization(cycles),
-        _CHARTS, tables.areas(records, netlists), tables.energy(records, netlists),
-        tables.power(netlists, synth), tables.published(records), tables.analog(monarch)])
+        head, tables.bars_table(report["bars"]), causes(netlists), cycle_tables.latency(
+            cycles, records), cycle_tables.equal_area(records), cycle_tables.equal_accuracy(cycles),
+        cycle_tables.utilization(cycles), _CHARTS, tables.areas(records, netlists),
+        tables.energy(records, netlists), tables.power(netlists, synth),
+        tables.cost_model(records), tables.published(records), tables.analog(monarch)])

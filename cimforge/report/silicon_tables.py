@@ -1,26 +1,18 @@
-"""Tables of ``make paper``: each a section of the page, from records alone."""
+"""Tables of ``make paper`` that are about silicon: each a section, from records alone."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from cimforge.report.bars import least, select
+from cimforge.report.bars import select
+from cimforge.report.tables import figure_of, table
 from cimforge.silicon.claims import VARIANTS
 from cimforge.silicon.designs import FLEXIBLE, energies, macros
 
-__all__ = ["PRUNED", "analog", "areas", "bars_table", "energy", "equal_accuracy", "equal_area",
-           "latency", "power", "published", "table", "utilization"]
+__all__ = ["PRUNED", "analog", "areas", "bars_table", "cost_model", "energy", "power", "published"]
 
 Record = dict[str, Any]
 #: Patterns of the layer whose energy is measured, and how much of it is pruned.
 PRUNED = {"2:8": "75 % pruned", "4:8": "50 %", "8:8": "none"}
-_PLANS = ("uniform 2:8", "mix 4:8, 2:8", "transferred 0.75", "transferred 0.7")
-_TOKENS = 16
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Return a table in Markdown."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "".join(f"| {' | '.join(str(cell) for cell in line)} |\n" for line in lines)
 
 
 def bars_table(bars: Sequence[Record]) -> str:
@@ -32,82 +24,19 @@ def bars_table(bars: Sequence[Record]) -> str:
             + table(["bar", "wanted", "ours", "where it is least", "met"], rows))
 
 
-def _figure(records: Iterable[Record], **where: Any) -> str:
-    found = select(records, **where)
-    return f"{found[0]['ours']:.2f}" if found else ""
-
-
-def latency(cycles: list[Record], records: list[Record]) -> str:
-    """Return latency against the 50 % class: one clock, own clock, per area."""
-    mine = [r for r in select(cycles, figure="latency_vs_best_fixed", tokens=_TOKENS,
-                              buffer="equal_bits", weights="streamed") if r["plan"] in _PLANS]
-    rows = []
-    for r in mine:
-        about = {"model": r["model"], "plan": r["plan"], "tokens": _TOKENS, "buffer": "equal_bits"}
-        cells = [_figure(source, figure=figure, weights=weights, **about, **clock)
-                 for source, figure, clock in (
-                     (cycles, "latency_vs_best_fixed", {}),
-                     (records, "latency_vs_best_fixed", {"clock": "own"}),
-                     (records, "area_normalized_latency", {"clock": "own"}))
-                 for weights in ("streamed", "resident")]
-        rows.append([r["model"], r["plan"], f"{r['sparsity']:.1%}", *cells])
-    return ("## Latency against the best fixed macro of the 50 % class\n\n"
-            f"{_TOKENS} tokens, buffers of equal bits; the paper's figure is 1.75, up to.\n\n"
-            + table(["model", "plan", "pruned", "one clock, streamed", "resident",
-                     "own clock, streamed", "resident", "own clock, per area, streamed",
-                     "resident"], rows))
-
-
-def equal_area(records: list[Record]) -> str:
-    """Return latency against fixed macros with as many columns as the same area holds."""
-    mine = select(records, figure="latency_at_equal_area", clock="own", weights="streamed")
-    against = {r["against"]: f"{r['against']}, {r['cols']} columns" for r in mine}
-    rows = [[model, plan, *(_figure(mine, model=model, plan=plan, against=name)
-                            for name in against)]
-            for model, plan in dict.fromkeys((r["model"], r["plan"]) for r in mine)]
-    return ("## Latency at equal area\n\nEach fixed macro has as many columns as bring its area, "
-            "in closed form, nearest to that of the flexible one; own clocks, weights streamed, "
-            f"{_TOKENS} tokens. Above 1 the flexible macro is faster.\n\n"
-            + table(["model", "plan", *against.values()], rows))
-
-
-def equal_accuracy(cycles: list[Record]) -> str:
-    """Return latency at equal accuracy on the models that are scored."""
-    mine = select(cycles, figure="latency_at_equal_accuracy", tokens=_TOKENS, buffer="equal_bits")
-    names = list(dict.fromkeys(r["against"] for r in mine))
-    rows = [[model, weights, len(least(found)["seeds"]),
-             *(_figure(found, against=name) for name in names)]
-            for model in dict.fromkeys(r["model"] for r in mine)
-            for weights in ("streamed", "resident")
-            if (found := select(mine, model=model, weights=weights))]
-    return ("## Latency at equal accuracy\n\nCycles of each fixed macro with its own uniform "
-            "pattern over those of the flexible macro with the fastest recorded plan that scores "
-            f"no worse: INT8, no retraining, {_TOKENS} tokens, one clock, geometric mean over "
-            "seeds.\n\n" + table(["model", "weights", "seeds", *names], rows))
-
-
-def utilization(cycles: list[Record]) -> str:
-    """Return the share of the cells that hold a kept weight."""
-    mine = select(cycles, figure="slot_use", tokens=_TOKENS)
-    plans = [plan for plan in dict.fromkeys(r["plan"] for r in mine) if "transfer" not in plan]
-    rows = [[model, *(_figure(mine, model=model, plan=plan) for plan in plans)]
-            for model in dict.fromkeys(r["model"] for r in mine)]
-    return ("## Utilization\n\nShare of the cells of all tiles that hold a kept weight; G as the "
-            "compiler chooses it, by cycles. What is missing is in tails of O and K.\n\n"
-            + table(["model", *plans], rows))
-
-
 def areas(records: list[Record], netlists: list[Record]) -> str:
     """Return area and clock of every macro."""
     over = {(r["design"], r["storage"]): r["ours"]
             for r in select(records, figure="area_overhead_vs_fixed_1_2")}
     rows = ((name, *(f"{r[key] / 1e6:.2f}" for key in ("area", "storage_area", "area_with_sram")),
              f"{r['period_ns']:.2f}", f"{over[name, 'flip-flops']:+.1%}",
-             f"{over[name, 'SRAM']:+.1%}") for name, r in macros(netlists).items())
+             f"{over[name, 'SRAM']:+.1%}") for name, r in macros(netlists).items()
+            if (name, "SRAM") in over)
     return ("## Area and clock of the macros\n\nIn mm2. \"As SRAM\": weights and indices as SRAM "
-            "of a published density instead of flip-flops. A design `parameter=value` is the "
-            "flexible macro, `default`, with one change; those of other cells or slices are no "
-            "baselines.\n\n"
+            "of a published density instead of flip-flops: a lower bound, for that density is of a "
+            "memory that reads a word at a time, where a macro reads all rows. A design "
+            "`parameter=value` is the flexible macro, `default`, with one change; those of other "
+            "cells or slices are no baselines.\n\n"
             + table(["design", "area", "of it weight storage", "as SRAM", "period, ns",
                      "over fixed 1:2", "as SRAM"], rows))
 
@@ -116,7 +45,8 @@ def energy(records: list[Record], netlists: list[Record]) -> str:
     """Return energy per multiplication of every macro, and ratios of the flexible ones."""
     whole = energies(netlists)
     rows = []
-    for design in dict.fromkeys(design for design, _ in whole):
+    shown = [r["design"] for r in select(records, figure="energy_per_multiplication")]
+    for design in dict.fromkeys(shown):
         cells = [f"{r['energy_per_mac_pj']:.2f} "
                  f"({r['energy_per_mac_pj'] / whole[FLEXIBLE, pattern]['energy_per_mac_pj']:.2f})"
                  for pattern in PRUNED for r in (whole[design, pattern],)]
@@ -129,17 +59,18 @@ def energy(records: list[Record], netlists: list[Record]) -> str:
             "in the netlists; pJ per multiplication of the dense layer, skipped ones counted as "
             "done, and in brackets over the flexible macro. The last columns are at 2:8. Macros "
             "that share indices run the layer pruned with positions shared alike. Memories are not "
-            "counted: all macros read the same activations.\n\n"
+            "counted: those that need several passes would read and accumulate more often.\n\n"
             + table(["design", *PRUNED.values(), "mode at 75 %", "nJ per cycle",
                      "of it clock pins"], rows) + "\n" + _ratios(records))
 
 
 def _ratios(records: list[Record]) -> str:
-    ratios = [r for r in records if r["figure"] in ("energy_vs_fixed", "energy_vs_best_fixed")
+    ratios = [r for r in records if r["figure"] == "energy_vs_fixed"
               and r["model"].endswith("2:8")]
     against = list(dict.fromkeys(r["against"] for r in ratios))
     rows = [[variant, positions, storage,
-             *(_figure(ratios, design=variant, against=name, storage=storage) for name in against)]
+             *(figure_of(ratios, design=variant, against=name, storage=storage)
+               for name in against)]
             for variant, positions in VARIANTS.items() for storage in ("flip-flops", "SRAM")]
     return ("Energy of fixed macros over that of flexible ones, 75 % pruned. The flip-flops that "
             "hold weights are clocked in all macros alike, which flatters the one that takes fewer "
@@ -164,6 +95,18 @@ def power(netlists: list[Record], synth: list[Record]) -> str:
                      *(["default, OpenSTA"] if sta else [])], rows))
 
 
+def cost_model(records: list[Record]) -> str:
+    """Return how far off the closed forms are on netlists that they were not fitted to."""
+    mine = select(records, figure="cost_model_error", held_out=True)
+    kinds = list(dict.fromkeys(r["kind"] for r in mine))
+    rows = [[design, *(f"{r[0]['ours']:+.1%}" if r else "" for kind in kinds
+                       for r in (select(mine, design=design, kind=kind),))]
+            for design in dict.fromkeys(r["design"] for r in mine)]
+    return ("## Cost model\n\nError of the closed forms (docs/silicon.md) on netlists that the fit "
+            "did not see; of the energy, the largest of three sparsities.\n\n"
+            + table(["design", *kinds], rows))
+
+
 def published(records: list[Record]) -> str:
     """Return published macros beside ours, scaled."""
     rows = []
@@ -180,9 +123,9 @@ def published(records: list[Record]) -> str:
             "voltages, toggle rates and sparsities that those do not say; where bits are said, "
             "brought to 8 x 8 by the product of the widths. Ours: 2 operations per 8 x 8-bit "
             "product, 180 nm netlists at the nominal supply, scaled by Stillmaker and Baas "
-            "(cost/nodes.yaml) to the node nearest to theirs; SRAM of a published density for the "
-            "area, clocked flip-flops for the energy; standard cells and no wires against custom "
-            "bit cells and silicon. A scaled figure is an order of magnitude and no claim.\n\n"
+            "(cost/nodes.yaml) to the node nearest to theirs that the rule has, 7 nm for all "
+            "below; weights in clocked flip-flops: standard cells and no wires against custom bit "
+            "cells and silicon. A scaled figure is an order of magnitude and no claim.\n\n"
             + table(["macro", "node", "unit", "claim", "bits", "note", "ours at",
                      "not pruned", "2:8, skipped counted"], rows))
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from cimforge.silicon.designs import BASELINES, FLEXIBLE, WITH_ENERGY, designs, energies, macros
+from cimforge.silicon.mixed import MIXED, UNSEEN
 from cimforge.spec.errors import DataError
 
 __all__ = ["PAPER_ENERGY", "VARIANTS", "claims"]
@@ -50,27 +51,35 @@ def claims(cycles: Iterable[Record], netlists: Iterable[Record]) -> list[Record]
 
 def _latencies(cycles: Iterable[Record], found: Mapping[str, Any]) -> Iterable[Record]:
     """Yield ratios at each design's own clock, and per area."""
-    flexible = found[FLEXIBLE]
+    clock, area = ({name: record[key] / found[FLEXIBLE][key] for name, record in found.items()}
+                   for key in ("period_ns", "area"))
     for record in cycles:
         if record["figure"] not in _LATENCIES:
             continue
-        other = found[record["against"]]
-        clock = other["period_ns"] / flexible["period_ns"]
-        area = other["area"] / flexible["area"]
-        own = {**record, "clock": "own", "ours": record["ours"] * clock}
-        yield own
+        yield _best(record, clock, clock="own")
         if record["figure"] == "latency_vs_best_fixed":
-            for base in ({**record, "clock": "one"}, own):
-                yield {**base, "figure": "area_normalized_latency", "paper": None,
-                       "ours": base["ours"] * area,
-                       "assumptions": f"{record['assumptions']}; ratio of latency times that of "
-                                      "macro areas"}
+            text = f"{record['assumptions']}; ratio of latency times that of macro areas"
+            both = {name: clock[name] * area[name] for name in area}
+            for kind, scale in (("one", area), ("own", both)):
+                yield {**_best(record, scale, clock=kind), "figure": "area_normalized_latency",
+                       "paper": None, "assumptions": text}
+
+
+def _best(record: Record, scale: Mapping[str, float], **more: str) -> Record:
+    """Return the ratio to the rival that is best once each is scaled."""
+    rivals = record.get("rivals") or {record["against"]: record["ours"]}
+    scaled = {name: ratio * scale[name] for name, ratio in rivals.items()}
+    best = min(scaled, key=scaled.__getitem__)
+    kept = {key: value for key, value in record.items() if key != "rivals"}
+    return {**kept, **more, "against": best, "ours": scaled[best]}
 
 
 def _areas(found: Mapping[str, Any]) -> Iterable[Record]:
     """Yield what every design takes more than the fixed 1:2 macro, for two kinds of storage."""
     reference = found[_REFERENCE]
     for name, record in found.items():
+        if name in MIXED or name in UNSEEN:
+            continue
         for key, storage in (("area", "weights in flip-flops"),
                              ("area_with_sram", "weights in SRAM, its density published")):
             yield {"figure": "area_overhead_vs_fixed_1_2", "model": None, "design": name,
@@ -86,6 +95,8 @@ def _energies(netlists: list[Record]) -> Iterable[Record]:
     """Yield energy of a macro per multiplication of the dense layer, and ratios of it."""
     whole, flops = energies(netlists), macros(netlists)
     for (design, pattern), record in whole.items():
+        if design in MIXED or design in UNSEEN:
+            continue
         about = {"model": record["workload"], "design": design, "sparsity": record["sparsity"],
                  "mode": record["mode"], "passes": record["passes"]}
         energy = {"flip-flops": record["energy_per_mac_pj"],
@@ -96,16 +107,16 @@ def _energies(netlists: list[Record]) -> Iterable[Record]:
                               "and memories; what is skipped counts as done"}
         if design not in BASELINES or design == FLEXIBLE:
             continue
-        best = design == "fixed_4_8" and pattern == "2:8"
+        headline = design == "fixed_4_8" and pattern == "2:8"
         for variant, positions in VARIANTS.items():
             mine = whole[variant, pattern]
             for storage, text in (("flip-flops", "weights in clocked flip-flops"),
                                   ("SRAM", "weights' flip-flops taken as not clocked")):
                 ours = (mine["energy_per_mac_pj"] if storage == "flip-flops"
                         else _unclocked(mine, flops[variant]))
-                yield {"figure": "energy_vs_best_fixed" if best else "energy_vs_fixed", **about,
+                yield {"figure": "energy_vs_fixed", **about,
                        "design": variant, "against": design, "storage": storage,
-                       "paper": PAPER_ENERGY if best else None, "ours": energy[storage] / ours,
+                       "paper": PAPER_ENERGY if headline else None, "ours": energy[storage] / ours,
                        "unit": "ratio", "assumptions": f"{_CELLS}; the same layer, pruned to "
                        f"{pattern}; of the flexible macro, {positions}; {text}"}
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
+from cimforge.silicon.mixed import MIXED, UNSEEN
 from cimforge.spec.config import DcimConfig
 from cimforge.spec.yaml_config import load_config
 from cimforge.synth.real import TOGETHER
@@ -22,16 +23,17 @@ ABLATIONS: Mapping[str, tuple[int | str, ...]] = MappingProxyType({
     "rows": (16, 64), "cols": (16, 64)})
 #: Macros whose energy is measured under a model's layer.
 WITH_ENERGY = (*BASELINES, "select=pair", "index_share=2", "index_share=4",
-               "index_coding=one_hot", "max_m=4", "act_slice=1", "act_slice=2", "rows=16")
+               "index_coding=one_hot", "max_m=4", "act_slice=1", "act_slice=2", "rows=16",
+               *MIXED, *UNSEEN)
 
 
 def designs() -> dict[str, DcimConfig]:
-    """Return all of them; an ablation is called ``parameter=value``."""
+    """Return all of them, and the mixed ones; one change is called ``parameter=value``."""
     found = {name: load_config(name) for name in BASELINES}
     for parameter, values in ABLATIONS.items():
         for value in values:
             found[f"{parameter}={value}"] = found[FLEXIBLE].replace(**{parameter: value})
-    return found
+    return {**found, **MIXED, **UNSEEN}
 
 
 def macros(records: Iterable[Record]) -> dict[str, Record]:

@@ -45,7 +45,7 @@ def published_records(macros: Mapping[str, Any], energies: Mapping[tuple[str, st
                 continue
             for pattern, skipped in (("8:8", 1), ("2:8", 4)):
                 if figure == "tops_per_mm2":
-                    area = macro["area_with_sram"] * 1e-6 * factor.area
+                    area = macro["area"] * 1e-6 * factor.area
                     ours = 2e-3 * products * skipped / (
                         macro["period_ns"] * factor.delay * area)
                 else:
@@ -57,8 +57,8 @@ def published_records(macros: Mapping[str, Any], energies: Mapping[tuple[str, st
                        "bits": entry["bits"], "note": entry.get("note", ""),
                        "assumptions": f"{node_nm:g} nm netlists times Stillmaker-Baas factors to "
                        f"{node} nm: area {factor.area:.3g}, delay {factor.delay:.3g}, energy "
-                       f"{factor.energy:.3g}; weights in SRAM of a published density for the area, "
-                       "in flip-flops for the energy; nominal supplies, no wires"}
+                       f"{factor.energy:.3g}; weights in clocked flip-flops; nominal supplies, no "
+                       "wires"}
 
 
 def _bounds(value: float | list[float], bits: list[int] | None) -> list[float]:

@@ -10,7 +10,7 @@ from cimforge.report.records import write_records
 from cimforge.report.silicon_charts import silicon_charts
 from cimforge.report.silicon_page import silicon_page
 from cimforge.silicon.bars import bars
-from cimforge.silicon.calibrate import calibrate
+from cimforge.silicon.calibrate import calibrate, error_records
 from cimforge.silicon.claims import claims
 from cimforge.silicon.designs import WITH_ENERGY, designs, energies, macros
 from cimforge.silicon.equal_area import equal_area_records
@@ -101,20 +101,33 @@ def run_paper(out: Path, netlists: bool = False) -> tuple[str, bool]:
     if netlists:
         run_netlists(out)
     read = {name: _records(out / f"{name}.json", command) for name, command in _SOURCES.items()}
-    netlists_read, library = read["designs"]["records"], read["designs"]["library"]
-    found = claims(read["estimate"]["records"], netlists_read)
-    mapped = macros(netlists_read)
-    with progress() as shown, shown.task("equal area", 1):
-        found += equal_area_records(load_technology(), {
-            name: record["period_ns"] for name, record in mapped.items()})
-    found += published_records(mapped, energies(netlists_read), library["node_nm"])
-    report = write_records(
-        out / "silicon.json", "cimforge paper", found, bars=bars(found),
-        made_from={name: data["commit"] for name, data in read.items()},
-        tools=read["designs"]["tools"], library=library)
+    try:
+        found = _claims(read)
+        report = {"bars": bars(found), "tools": read["designs"]["tools"],
+                  "library": read["designs"]["library"],
+                  "made_from": {name: data["commit"] for name, data in read.items()}}
+        # Once before anything is written: what a report lacks shows here.
+        silicon_page({**report, "command": "", "commit": "", "records": found}, read)
+    except (KeyError, TypeError, IndexError, ValueError, AttributeError) as error:
+        raise DataError(
+            f"{out}: the reports there lack something, or do not fit together "
+            f"({type(error).__name__}: {error}); make them anew: "
+            f"{', '.join(dict.fromkeys(_SOURCES.values()))}") from error
+    report = write_records(out / "silicon.json", "cimforge paper", found, **report)
     silicon_charts(read["designs"], out / "img")
     write_atomic(out / "silicon.md", silicon_page(report, read).encode())
     return bars_text(report["bars"])
+
+
+def _claims(read: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    netlists, library = read["designs"]["records"], read["designs"]["library"]
+    found = claims(read["estimate"]["records"], netlists)
+    mapped = macros(netlists)
+    with progress() as shown, shown.task("equal area", 1):
+        found += equal_area_records(load_technology(), {
+            name: record["period_ns"] for name, record in mapped.items()})
+    found += error_records(load_technology(), netlists)
+    return [*found, *published_records(mapped, energies(netlists), library["node_nm"])]
 
 
 def _records(path: Path, command: str) -> dict[str, Any]:

@@ -38,7 +38,7 @@ QUANTITIES = {
     "slot_use": ("fraction", "cells of all tiles that hold a kept weight, by parameters"),
     "macs": ("MACs", "products with kept weights, all tokens"),
     "weight_loads": ("banks", "weight banks filled from the weight stream"),
-    "weight_bits": ("bits", "weights and their indices on the weight stream"),
+    "weight_bits": ("bits", "weights, their indices and selects on the weight stream"),
 }
 #: Pairs of quantities that are drawn against each other; less is better in both.
 FRONTS = (("area", "latency"), ("area", "resident_latency"), ("area_sram", "latency"),
@@ -121,7 +121,9 @@ def _figures(config: DcimConfig, work: Work, costs: Costs, at: list[int]) -> dic
         "slot_use": math.fsum(use) / sum(weights),
         "macs": macs,
         "weight_loads": loads,
-        "weight_bits": loads * config.weight_beats * config.weight_beat_bits,
+        # a bank's weights, and with pair the selects of its one step: positions shared by tile
+        "weight_bits": loads * (config.weight_beats + config.select_beats)
+        * config.weight_beat_bits,
     }
 
 

@@ -17,6 +17,8 @@ from cimforge_sw.compile.patterns import runnable_patterns
 
 __all__ = ["Costs", "Job", "kept_weights", "shape_costs"]
 
+#: Vectors per layer: a million, a slip of the keyboard beyond.
+MOST_TOKENS = 1 << 20
 #: Name, outputs O, inputs K, pattern and tokens T of a layer.
 Job = tuple[str, int, int, NmPattern, int]
 
@@ -117,6 +119,8 @@ def _check(config: DcimConfig, jobs: Sequence[Job]):
         if min(outputs, inputs, tokens) < 1:
             raise DataError(f"{name}: outputs, inputs and tokens must be at least 1, not "
                             f"{outputs}, {inputs} and {tokens}")
+        if tokens > MOST_TOKENS:
+            raise DataError(f"{name}: at most {MOST_TOKENS} tokens, not {tokens}")
         if inputs > config.max_k:
             raise DataError(f"{name}: the configuration takes at most max_k = {config.max_k} "
                             f"inputs, not {inputs}")

@@ -1,17 +1,16 @@
 """What one of everything in a macro costs in cells of a library: the terms of the closed forms."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from cimforge.spec.config import DcimConfig
 from cimforge.spec.errors import DataError
-from cimforge.spec.files import read_bytes, shipped
-from cimforge.spec.yaml_text import yaml_path
+from cimforge.spec.files import shipped
+from cimforge.spec.yaml_text import yaml_path, yaml_values
 from cimforge_sw.cost.features import BLOCKS, features
 
 __all__ = ["DELAY", "ENERGY", "KINDS", "Technology", "load_technology"]
@@ -66,15 +65,14 @@ def load_technology(source: str | Path = DEFAULT) -> Technology:
         No such technology; or a file that is not there, is none, or lacks a term.
     """
     path = yaml_path(source, shipped("cost/silicon"), "technology", DataError)
-    text = read_bytes(path)
+    data: Any = yaml_values(path, "technology", DataError)
     try:
-        data: Any = yaml.safe_load(text)
-        area = {block: _values(data["area"][block]) for block in BLOCKS}
-        found = Technology(str(data["name"]), float(data["node_nm"]), area,
-                           _values(data["energy"]), _values(data["delay"]),
-                           float(data["sram_bit"]["value"]),
-                           _values({kind: data["uncertainty"][kind] for kind in KINDS}))
-    except (yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError) as error:
+        area = {block: _values(data["area"][block], "um2") for block in BLOCKS}
+        found = Technology(
+            str(data["name"]), _amount(data["node_nm"]), area, _values(data["energy"], "pJ"),
+            _values(data["delay"], "ns"), _value(data["sram_bit"], "um2/bit"),
+            _values({kind: data["uncertainty"][kind] for kind in KINDS}, "relative"))
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise DataError(f"{path}: no technology: wanted name, node_nm, sram_bit, energy, delay, "
                         f"uncertainty, and area of {', '.join(BLOCKS)} (see "
                         f"cost/silicon/{DEFAULT}.yaml); {type(error).__name__}: {error}"
@@ -87,5 +85,18 @@ def load_technology(source: str | Path = DEFAULT) -> Technology:
     return found
 
 
-def _values(entries: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
-    return {term: float(entry["value"]) for term, entry in entries.items()}
+def _values(entries: Mapping[str, Mapping[str, Any]], unit: str) -> dict[str, float]:
+    return {term: _value(entry, unit) for term, entry in entries.items()}
+
+
+def _value(entry: Mapping[str, Any], unit: str) -> float:
+    if entry["unit"] != unit:
+        raise ValueError(f"wanted the unit {unit}, not {entry['unit']!r}")
+    return _amount(entry["value"])
+
+
+def _amount(value: Any) -> float:
+    number = float(value)
+    if not 0 <= number < math.inf:
+        raise ValueError(f"wanted a number of at least 0, not {value!r}")
+    return number
