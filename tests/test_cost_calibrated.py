@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from cimforge.silicon.calibrate import HELD_OUT, calibrate, errors
+from cimforge.silicon.designs import macros
 from cimforge.silicon.run import fitted
 from cimforge.spec.config import DcimConfig
 from cimforge.spec.errors import DataError
@@ -23,7 +24,7 @@ NETLISTS = json.loads(Path("reports/designs.json").read_text())
 SHIPPED = shipped("cost") / "silicon" / "osu018.yaml"
 
 
-@pytest.mark.parametrize(("kind", "most"), [("area", 0.05), ("energy", 0.1), ("delay", 0.15)])
+@pytest.mark.parametrize(("kind", "most"), [("area", 0.05), ("energy", 0.15), ("delay", 0.12)])
 def test_held_out_designs_are_within_what_is_promised(kind, most):
     technology = load_technology()
     found = errors(technology, NETLISTS["records"], kind)
@@ -31,7 +32,11 @@ def test_held_out_designs_are_within_what_is_promised(kind, most):
     worst = max(map(abs, judged.values()))
     assert worst == pytest.approx(technology.uncertainty[kind], abs=1e-4)
     assert worst < most, judged
-    assert len(judged) >= (5 if kind == "energy" else len(HELD_OUT))
+    assert judged.keys() == set(HELD_OUT)
+    if kind == "energy":
+        wide = [abs(judged[name]) for name in judged if "bits=4" not in name]
+        assert len(wide) >= 8
+        assert max(wide) < 0.07
 
 
 def test_the_technology_that_ships_is_fitted_to_the_records_that_ship():
@@ -49,6 +54,14 @@ def test_what_is_held_out_does_not_shape_the_fit():
     assert len({r["design"] for r in without}) >= 10
 
 
+def test_no_column_that_is_held_out_is_fitted():
+    """Columns are nine tenths of a macro: another design with the same one gives it away."""
+    columns = {name: record["blocks"]["Column"]["own_area"]
+               for name, record in macros(NETLISTS["records"]).items()}
+    fitted_ones = {area for name, area in columns.items() if name not in HELD_OUT}
+    assert not fitted_ones & {columns[name] for name in HELD_OUT}
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_wrong_cost_is_noticed(kind):
     technology = load_technology()
@@ -56,7 +69,7 @@ def test_a_wrong_cost_is_noticed(kind):
         "area": {**technology.area,
                  "Column": {**technology.area["Column"], "full adder": 150.0}},
         "energy": {**technology.energy, "product of two bits": 0.2},
-        "delay": {**technology.delay, "register": 3.0}}
+        "delay": {**technology.delay, "level of the rows": 0.7}}
     wrong = replace(technology, **{kind: costs[kind]})
     was, now = (max(map(abs, errors(each, NETLISTS["records"], kind).values()))
                 for each in (technology, wrong))
@@ -75,6 +88,13 @@ def test_what_takes_more_energy():
     clock = technology.energy["flip-flop clocked"] * flip_flops(config)
     assert energy(101, 4e5, 2e5) - base == pytest.approx(clock)
     assert min(energy(100, 5e5, 2e5), energy(100, 4e5, 3e5)) > base
+    written = macro_energy(config, technology, Events(100, 4e5, 2e5, 1000))
+    one_bank = config.replace(weight_banks=1)
+    passed = macro_energy(one_bank, technology, Events(0, 0, 0, 1000))
+    assert 0 < written - base < passed
+    narrow = config.replace(act_bits=4, act_slice=4)
+    products = [macro_energy(each, technology, Events(0, 0, 1)) for each in (config, narrow)]
+    assert products[1] < products[0] / 2  # half of the bits, and fewer of them toggle
     assert energy(100, 4e5, 2e5, load_config("fixed_1_2")) < base
 
 
@@ -138,7 +158,7 @@ def test_numbers_that_cannot_be(tmp_path, was, now, message):
 
 
 @pytest.mark.parametrize(("term", "message"), [
-    ("full adder", "Column lacks full adder"), ("bank select", "delay lacks bank select"),
+    ("full adder", "Column lacks full adder"), ("level of a slice", "delay lacks level of a slice"),
     ("slot", "energy lacks slot")])
 def test_a_technology_that_lacks_a_term(tmp_path, term, message):
     path = tmp_path / "mine.yaml"

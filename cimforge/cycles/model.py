@@ -33,6 +33,8 @@ class LayerCost:
         Share of the cells that hold a kept weight, with the mode, passes and G that need fewest.
     kept, cells : int
         Weights that the pattern keeps, and cells of all tiles.
+    words : int
+        Words that are written to rows of column units, weights streamed.
     """
 
     layer: "LayerShape"
@@ -43,6 +45,7 @@ class LayerCost:
     best_slot_use: float
     kept: int
     cells: int
+    words: int
 
     @property
     def slot_use(self) -> float:
@@ -90,8 +93,10 @@ class ModelCost:
 
     def events(self, resident: bool = False) -> Events:
         """Return what happens in the macro: the terms of its energy."""
-        return Events(self.resident_cycles if resident else self.cycles,
-                      self.tokens * sum(layer.cells for layer in self.layers), self.macs)
+        cells = self.tokens * sum(layer.cells for layer in self.layers)
+        if resident:
+            return Events(self.resident_cycles, cells, self.macs)
+        return Events(self.cycles, cells, self.macs, sum(layer.words for layer in self.layers))
 
     def slot_use(self, least_inputs: int = 0, best: bool = False) -> float:
         """Return the slot use of layers with so many inputs, weighted by their parameters.
@@ -130,7 +135,7 @@ def estimate_shapes(shapes: "ModelShapes", plan: "Plan | Mapping[str, NmPattern]
     DataError
         A glob of the plan that matches no layer, or a layer that the tile cannot run.
     """
-    from cimforge_sw.compile.shape_cost import shape_costs
+    from cimforge_sw.compile.shape_cost import shape_costs, weight_loads
 
     patterns = plan if isinstance(plan, Mapping) else plan.resolve(
         [layer.name for layer in shapes.layers])
@@ -138,7 +143,10 @@ def estimate_shapes(shapes: "ModelShapes", plan: "Plan | Mapping[str, NmPattern]
     first: dict[tuple[int, int, NmPattern], str] = {}
     for layer, key in zip(shapes.layers, keys, strict=True):
         first.setdefault(key, layer.name)
-    costs = shape_costs(config, [(name, *key, tokens) for key, name in first.items()])
+    jobs = [(name, *key, tokens) for key, name in first.items()]
+    costs = shape_costs(config, jobs)
+    tile = config.slots * config.units
+    words = [weight_loads(config, job, costs, i) * tile for i, job in enumerate(jobs)]
     at = {key: i for i, key in enumerate(first)}
     found = []
     for layer, key in zip(shapes.layers, keys, strict=True):
@@ -148,5 +156,5 @@ def estimate_shapes(shapes: "ModelShapes", plan: "Plan | Mapping[str, NmPattern]
             layer=layer, pattern=key[2], mode=f"{costs.modes[i]}{passes}",
             cycles=int(costs.cycles[i]), resident_cycles=int(costs.resident_cycles[i]),
             best_slot_use=float(costs.kept[i] / costs.least_cells[i]), kept=int(costs.kept[i]),
-            cells=int(costs.cells[i])))
+            cells=int(costs.cells[i]), words=words[i]))
     return ModelCost(tuple(found), tokens)

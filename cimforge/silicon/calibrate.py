@@ -10,11 +10,12 @@ from scipy.optimize import nnls
 from cimforge.silicon.designs import energies, macros
 from cimforge.silicon.mixed import UNSEEN
 from cimforge.spec.config import DcimConfig
+from cimforge.synth.real import TOKENS
 from cimforge_sw.cost.area import STORAGE, macro_area
 from cimforge_sw.cost.delay import delay_counts, macro_period
-from cimforge_sw.cost.energy import Events, energy_counts, macro_energy
+from cimforge_sw.cost.energy import Events, energy_counts, flip_flops, macro_energy
 from cimforge_sw.cost.features import BLOCKS, features, instances
-from cimforge_sw.cost.technology import KINDS, Technology
+from cimforge_sw.cost.technology import ACTIVITY, KINDS, Technology
 
 __all__ = ["HELD_OUT", "calibrate", "error_records", "errors"]
 
@@ -48,8 +49,10 @@ def calibrate(records: Iterable[Record], full_adder: float, sram_bit: float, nod
     """
     records = list(records)
     seen = [record for record in records if record["design"] not in HELD_OUT]
-    made = Technology(name, node_nm, _area(seen, full_adder), _energy(seen), _delay(seen),
-                      sram_bit, {})
+    wide = [r for r in seen if r["config"]["weight_bits"] == r["config"]["act_bits"] == 8]
+    made = Technology(name, node_nm, _area(seen, full_adder), _energy(wide),
+                      dict.fromkeys(ACTIVITY, 1.0), _delay(seen), sram_bit, {})
+    made = replace(made, activity=_activity(seen, made))
     judged = [record for record in records if record["design"] in HELD_OUT]
     worst = {kind: max((abs(error) for error in errors(made, judged, kind).values()),
                        default=float("nan")) for kind in KINDS}
@@ -85,11 +88,35 @@ def _energy(records: list[Record]) -> dict[str, float]:
     return _rest(counts, np.array([record["energy_pj"] for record in seen]), known)
 
 
+def _activity(records: list[Record], technology: Technology) -> dict[str, float]:
+    """Return what narrow operands leave of the toggles: of activations alone, then of weights."""
+    rows: list[tuple[list[bool], float]] = []
+    for record in energies(records).values():
+        config = _config(record)
+        narrow = [config.act_bits == 4, config.weight_bits == 4]
+        if any(narrow):
+            clock = technology.energy["flip-flop clocked"] * flip_flops(config)
+            ours = macro_energy(config, technology, _events(record)) - clock
+            rows.append((narrow, np.log((record["energy_pj"] - clock) / ours)))
+    if not rows:
+        return dict.fromkeys(ACTIVITY, 1.0)
+    matrix = np.array([narrow for narrow, _ in rows], dtype=float)
+    found = np.linalg.lstsq(matrix, np.array([share for _, share in rows]), rcond=None)[0]
+    return dict(zip(ACTIVITY, np.exp(found).tolist(), strict=True))
+
+
 def _events(record: Record) -> Events:
-    """Return the events of a cycle of a record of energy; its layer fills all tiles."""
+    """Return the events of a cycle of a record of energy.
+
+    Its layer fills all tiles; the first tile is written before counting begins.
+    """
+    config = _config(record)
     products = record["energy_pj"] / record["energy_per_mac_pj"]  # of the dense layer, per cycle
     n, m = map(int, record["mode"].split()[0].split(":"))
-    return Events(1, products * record["passes"] * n / m, products * (1 - record["sparsity"]))
+    cells = products * record["passes"] * n / m
+    tiles = cells * record["cycles"] / (TOKENS * config.slots * config.cols)
+    return Events(1, cells, products * (1 - record["sparsity"]),
+                  (tiles - 1) * config.slots * config.units / record["cycles"])
 
 
 def _delay(records: list[Record]) -> dict[str, float]:

@@ -34,7 +34,9 @@ def technology_yaml(technology: Technology, library: str, source: str, sram_sour
         "sram_bit": {"value": round(technology.sram_bit, 4), "unit": "um2/bit",
                      "source": sram_source},
         "area": {block: _terms(terms, "um2") for block, terms in technology.area.items()},
-        "energy": _terms(technology.energy, "pJ"), "delay": _terms(technology.delay, "ns")}
+        "energy": _terms(technology.energy, "pJ"),
+        "activity": _terms(technology.activity, "relative"),
+        "delay": _terms(technology.delay, "ns")}
     return ("# What one of everything in a macro costs; made by cimforge paper --netlists.\n"
             + yaml.safe_dump(data, sort_keys=False, width=96))
 

@@ -10,13 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-import numpy as np
-
 from cimforge.spec.config import DcimConfig
 from cimforge.spec.pattern import NmPattern
-from cimforge_sw.compile.loop import Loop
-from cimforge_sw.compile.shape_cost import Costs, Job, shape_costs
-from cimforge_sw.compile.tiling import Tiling
+from cimforge_sw.compile.shape_cost import Costs, Job, shape_costs, weight_loads
 from cimforge_sw.cost.area import MacroArea, macro_area
 from cimforge_sw.cost.delay import macro_period
 from cimforge_sw.cost.energy import Events, macro_energy
@@ -34,7 +30,7 @@ QUANTITIES = {
     "resident_cycles": ("cycles", "the same with every tile's weights in place"),
     "latency": ("ms", "cycles with weights streamed, at that clock"),
     "resident_latency": ("ms", "cycles with weights in place, at that clock"),
-    "energy": ("mJ", "the macro, weights streamed, in closed form; no memories, no weight writes"),
+    "energy": ("mJ", "the macro, weights streamed, in closed form; without memories"),
     "slot_use": ("fraction", "cells of all tiles that hold a kept weight, by parameters"),
     "macs": ("MACs", "products with kept weights, all tokens"),
     "weight_loads": ("banks", "weight banks filled from the weight stream"),
@@ -101,11 +97,13 @@ def _figures(config: DcimConfig, work: Work, costs: Costs, at: list[int]) -> dic
 
     use = [int(costs.kept[i]) / int(costs.cells[i]) * share
            for i, share in zip(at, weights, strict=True)]
-    loads = total([_loads(config, job, costs, i) for i, job in zip(at, work.jobs, strict=True)])
+    loads = total([weight_loads(config, job, costs, i)
+                   for i, job in zip(at, work.jobs, strict=True)])
     cycles, resident = (total([values[i] for i in at])
                         for values in (costs.cycles, costs.resident_cycles))
     macs = work.tokens * total([costs.kept[i] for i in at])
-    events = Events(cycles, work.tokens * total([costs.cells[i] for i in at]), macs)
+    events = Events(cycles, work.tokens * total([costs.cells[i] for i in at]), macs,
+                    loads * config.slots * config.units)
     area, technology = _area(config), load_technology()
     period = macro_period(config, technology)
     return {
@@ -130,10 +128,3 @@ def _figures(config: DcimConfig, work: Work, costs: Costs, at: list[int]) -> dic
 @lru_cache(maxsize=1024)
 def _area(config: DcimConfig) -> MacroArea:
     return macro_area(config, load_technology())
-
-
-def _loads(config: DcimConfig, job: Job, costs: Costs, i: int) -> int:
-    """Return the tiles that the weight stream carries, as the compiler's loop says."""
-    _, outputs, inputs, _, tokens = job
-    tiling = Tiling(config, costs.modes[i], outputs, inputs, int(costs.passes[i]))
-    return Loop(tiling, tokens, np.ones(tiling.tiles, dtype=np.int64)).loads

@@ -13,9 +13,11 @@ from cimforge_sw.compile.bound import least_cycles
 from cimforge_sw.compile.cost import most_in_block
 from cimforge_sw.compile.geometry import Geometry
 from cimforge_sw.compile.lanes import lane_cycles
+from cimforge_sw.compile.loop import Loop
 from cimforge_sw.compile.patterns import runnable_patterns
+from cimforge_sw.compile.tiling import Tiling
 
-__all__ = ["Costs", "Job", "kept_weights", "shape_costs"]
+__all__ = ["Costs", "Job", "kept_weights", "shape_costs", "weight_loads"]
 
 #: Vectors per layer: a million, a slip of the keyboard beyond.
 MOST_TOKENS = 1 << 20
@@ -159,6 +161,24 @@ def shape_costs(config: DcimConfig, jobs: Sequence[Job]) -> Costs:
     return Costs(tuple(options.modes[i] for i in options.mode[best]), chosen.passes, cycles[best],
                  lane_cycles(chosen, sizes[2][best], loads=False),
                  np.array(kept, dtype=np.int64), chosen.cells, least)
+
+
+def weight_loads(config: DcimConfig, job: Job, costs: Costs, i: int) -> int:
+    """Return the banks that the weight stream fills for a layer, as the compiler's loop says.
+
+    Parameters
+    ----------
+    config : DcimConfig
+    job : (str, int, int, NmPattern, int)
+        The layer.
+    costs : Costs
+        Of `shape_costs`.
+    i : int
+        Which of them is the layer's.
+    """
+    _, outputs, inputs, _, tokens = job
+    tiling = Tiling(config, costs.modes[i], outputs, inputs, int(costs.passes[i]))
+    return Loop(tiling, tokens, np.ones(tiling.tiles, dtype=np.int64)).loads
 
 
 def _fewest(geometry: Geometry, tokens: np.ndarray, owner: np.ndarray,

@@ -13,13 +13,16 @@ from cimforge.spec.files import shipped
 from cimforge.spec.yaml_text import yaml_path, yaml_values
 from cimforge_sw.cost.features import BLOCKS, features
 
-__all__ = ["DELAY", "ENERGY", "KINDS", "Technology", "load_technology"]
+__all__ = ["ACTIVITY", "DELAY", "ENERGY", "KINDS", "Technology", "load_technology"]
 
 #: Terms of the energy, see :func:`~cimforge_sw.cost.energy.energy_counts`.
-ENERGY = ("flip-flop clocked", "slot", "line select of a bit", "product of two bits")
+ENERGY = ("flip-flop clocked", "bit of a line", "slot", "line select of a bit",
+          "product of two bits", "bit written", "product written")
+#: What is left of the toggles, see :func:`~cimforge_sw.cost.energy.activity`.
+ACTIVITY = ("4-bit activations", "4-bit weights")
 #: Terms of the clock period, see :func:`~cimforge_sw.cost.delay.delay_counts`.
-DELAY = ("register", "bank select", "line select", "level of a line select", "shared index",
-         "level of the adders", "second level of the adders")
+DELAY = ("bank select", "level of a line select", "level of a shared index", "level of the rows",
+         "level of a weight", "level of a slice", "sign of a serial slice", "level of the last sum")
 #: What there is a closed form of.
 KINDS = ("area", "energy", "delay")
 #: The technology that ships: netlists of OSU's 180 nm cells.
@@ -38,6 +41,8 @@ class Technology:
         Square micrometres of every term of `features`, by block.
     energy : dict of str to float
         Picojoules of every term of `ENERGY`.
+    activity : dict of str to float
+        Shares of `ACTIVITY`.
     delay : dict of str to float
         Nanoseconds of every term of `DELAY`.
     sram_bit : float
@@ -50,6 +55,7 @@ class Technology:
     node_nm: float
     area: Mapping[str, Mapping[str, float]]
     energy: Mapping[str, float]
+    activity: Mapping[str, float]
     delay: Mapping[str, float]
     sram_bit: float
     uncertainty: Mapping[str, float]
@@ -70,16 +76,18 @@ def load_technology(source: str | Path = DEFAULT) -> Technology:
         area = {block: _values(data["area"][block], "um2") for block in BLOCKS}
         found = Technology(
             str(data["name"]), _amount(data["node_nm"]), area, _values(data["energy"], "pJ"),
-            _values(data["delay"], "ns"), _value(data["sram_bit"], "um2/bit"),
+            _values(data["activity"], "relative"), _values(data["delay"], "ns"),
+            _value(data["sram_bit"], "um2/bit"),
             _values({kind: data["uncertainty"][kind] for kind in KINDS}, "relative"))
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        raise DataError(f"{path}: no technology: wanted name, node_nm, sram_bit, energy, delay, "
-                        f"uncertainty, and area of {', '.join(BLOCKS)} (see "
+        raise DataError(f"{path}: no technology: wanted name, node_nm, sram_bit, energy, "
+                        f"activity, delay, uncertainty, and area of {', '.join(BLOCKS)} (see "
                         f"cost/silicon/{DEFAULT}.yaml); {type(error).__name__}: {error}"
                         ) from error
     for part, terms, wanted in (
             *((block, area[block], terms) for block, terms in features(DcimConfig()).items()),
-            ("energy", found.energy, ENERGY), ("delay", found.delay, DELAY)):
+            ("energy", found.energy, ENERGY), ("activity", found.activity, ACTIVITY),
+            ("delay", found.delay, DELAY)):
         if missing := set(wanted) - set(terms):
             raise DataError(f"{path}: {part} lacks {', '.join(sorted(missing))}")
     return found
