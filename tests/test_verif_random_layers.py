@@ -49,3 +49,16 @@ def test_every_feature_is_drawn():
                          ("index_share", {1, 2}), ("index_coding", {"binary", "one_hot"}),
                          ("act_bits", {4, 8}), ("weight_bits", {4, 8}), ("sub_macros", {1, 2, 4})):
         assert {getattr(config, name) for config in drawn} == wanted, name
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_every_group_is_as_full_as_its_pattern_allows(seed):
+    """What costs from shapes assume; a group at the end may be short."""
+    rng = np.random.default_rng(seed)
+    config = random_config(rng)
+    for point in random_points(config, rng, 4):
+        outputs, inputs = point.weight.shape
+        for start in range(0, inputs, point.pattern.m):
+            group = point.weight[:, start:start + point.pattern.m]
+            wanted = min(point.pattern.n, group.shape[1])
+            assert ((group != 0).sum(axis=1) == wanted).all(), (config, point.name, outputs)

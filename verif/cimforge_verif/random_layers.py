@@ -94,8 +94,10 @@ def random_points(config: DcimConfig, rng: np.random.Generator, count: int = 10
 def _weight(config: DcimConfig, rng: np.random.Generator, outputs: int, inputs: int,
             pattern: NmPattern, shared: int) -> np.ndarray:
     groups = -(-inputs // pattern.m)
-    order = rng.random((-(-outputs // shared), groups, pattern.m)).argsort(axis=-1)
-    kept = np.repeat(order < pattern.n, shared, axis=0)[:outputs].reshape(outputs, -1)[:, :inputs]
+    drawn = rng.random((-(-outputs // shared), groups, pattern.m))
+    drawn.reshape(len(drawn), -1)[:, inputs:] = 2  # last: a short group is as full as it can be
+    rank = drawn.argsort(axis=-1).argsort(axis=-1)
+    kept = np.repeat(rank < pattern.n, shared, axis=0)[:outputs].reshape(outputs, -1)[:, :inputs]
     top = (1 << config.weight_bits - 1) - 1
     value = rng.integers(1, top, kept.shape, endpoint=True) * rng.choice([-1, 1], kept.shape)
     return np.where(kept, value, 0).astype(np.int8)
