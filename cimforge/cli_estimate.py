@@ -52,7 +52,7 @@ def _page(source: str, configs: list[str], plan: str, tokens: int, resident: boo
     from cimforge_sw.cost.area import macro_area
     from cimforge_sw.cost.delay import macro_period
     from cimforge_sw.cost.energy import macro_energy
-    from cimforge_sw.cost.technology import load_technology
+    from cimforge_sw.cost.technology import LEAST_ROWS, load_technology
     from cimforge_sw.plan import Plan
     from cimforge_sw.shapes import load_shapes
 
@@ -78,7 +78,8 @@ def _page(source: str, configs: list[str], plan: str, tokens: int, resident: boo
         lines.append(f"{name:16} {cost.cycles:14,} {cost.resident_cycles:14,} "
                      f"{cost.slot_use():9.2%} {ratio:6.3f} "
                      f"{macro_area(tile, technology).total * 1e-6:8.2f} {period:6.2f} "
-                     f"{taken * period * 1e-6:11,.2f} {energy * 1e-9:11,.2f}")
+                     f"{_digits(taken * period * 1e-6):>11} {_digits(energy * 1e-9):>11}"
+                     + " *" * (tile.rows < LEAST_ROWS))
         if by_layer:
             lines += [f"  {each.layer.name:44} {each.layer.outputs:6} x {each.layer.inputs:<6} "
                       f"{each.pattern!s:5} {each.mode:12} {each.cycles:12,} "
@@ -87,4 +88,12 @@ def _page(source: str, configs: list[str], plan: str, tokens: int, resident: boo
     lines.append(f"cycles are exact; ratio, ms and mJ: weights {kind}; mm2, ns and mJ: the macro "
                  f"in closed form, {technology.node_nm:g} nm cells without wires (largest errors "
                  f"on netlists not fitted to: {off})")
+    if any(line.endswith(" *") for line in lines):
+        lines.append(f"*: no netlist of fewer than {LEAST_ROWS} rows was fitted: mm2, ns and mJ "
+                     "are extrapolated")
     return "\n".join(lines) + "\n"
+
+
+def _digits(value: float) -> str:
+    """Return a number with four digits at least."""
+    return f"{value:,.1f}" if value >= 1000 else f"{value:.4g}"

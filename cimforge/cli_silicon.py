@@ -18,7 +18,7 @@ def synth(config: Annotated[str, typer.Argument(help="Preset name or YAML file."
           liberty: Annotated[Path | None, typer.Option(
               help="Library of standard cells; without it Debian's OSU 180 nm.")] = None,
           node: Annotated[float, typer.Option(
-              min=0, help="Its node in nm, for weight storage as SRAM.")] = 0,
+              min=0, max=10_000, help="Its node in nm, for weight storage as SRAM.")] = 0,
           block: Annotated[str, typer.Option(help="column, sub_macro, macro or tile.")] = "tile",
           model: Annotated[str, typer.Option(
               help="Energy under this model's layer, pruned at three sparsities.")] = "",

@@ -92,6 +92,9 @@ def test_transfer_is_by_role_and_depth():
 
 def test_accuracy_rows_of_another_file(tmp_path):
     path = tmp_path / "accuracy.json"
+    with pytest.raises(DataError, match=r"accuracy\.json: no such file, but wanted the accuracy"):
+        accuracy_rows(path)
+    path.write_text("[]")
     with pytest.raises(DataError, match="not a report of the accuracy table"):
         accuracy_rows(path)
     path.write_text('{"records": [{"plan": 3}]}')
@@ -118,6 +121,16 @@ def test_the_command(monkeypatch, capsys):
     assert "75.00% pruned" in text
     assert "mJ: weights resident" in text
     assert text.count("model.layers.5.mlp.down_proj") == 2
+    assert "extrapolated" not in text
+
+
+def test_macros_smaller_than_those_fitted_are_marked(monkeypatch, capsys, tmp_path):
+    small = tmp_path / "small.yaml"
+    small.write_text("base: default\nrows: 8\n")
+    assert run(monkeypatch, "stdlib-llama", "--config", str(small), "--config", "default") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.endswith(" *") for line in lines[2:4]] == [True, False]
+    assert "no netlist of fewer than 16 rows was fitted" in lines[-1]
 
 
 @pytest.mark.parametrize(("arguments", "message"), [

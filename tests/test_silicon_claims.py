@@ -150,7 +150,8 @@ SYNTH = [{"block": "Macro", "default_energy_pj": 128000.0}]
 def write(folder, **files):
     for name, records in files.items():
         (folder / f"{name}.json").write_text(json.dumps({
-            "format": 1, "commit": "c", "records": records, "tools": {"yosys": "Y", "sta": "S"},
+            "format": 1, "commit": "c", "records": records,
+            "config": load_config("default").to_dict(), "tools": {"yosys": "Y", "sta": "S"},
             "library": {"file": "osu.lib", "voltage": 1.8, "node_nm": 180}}))
 
 
@@ -229,6 +230,17 @@ def test_reports_that_lack_something_are_one_error_and_nothing_is_written(tmp_pa
         run_paper(tmp_path)
     assert not (tmp_path / "silicon.json").exists()
     assert not (tmp_path / "img").exists()
+
+
+def test_power_of_another_configuration_is_refused(tmp_path):
+    write_all(tmp_path)
+    path = tmp_path / "synth.json"
+    data = json.loads(path.read_text())
+    data["config"]["rows"] = 16
+    path.write_text(json.dumps(data))
+    with pytest.raises(DataError, match=r"synth.json: of another configuration than default"):
+        run_paper(tmp_path)
+    assert not (tmp_path / "silicon.json").exists()
 
 
 def test_equal_area_gives_fixed_macros_more_columns():

@@ -240,7 +240,7 @@ def test_scores_are_of_recorded_plans_and_of_cells_that_select_freely(tmp_path, 
      "plan uniform/share2 0.75 of 2:8: not recorded on stdlib-llama"),
     ({"plans": "[{recorded: flow-x, sparsity: 0.5}]", "models": "[toy.yaml]"},
      "plan flow-x 0.5: nothing is recorded on toy; transferred plans are for Llama-2-7B"),
-    ({"accuracy": "nothing.json"}, r"nothing\.json: not a report of the accuracy table"),
+    ({"accuracy": "nothing.json"}, r"nothing\.json: no such file, but wanted the accuracy"),
     ({"plans": "[plan.yaml]"}, r"'decoder\.\*' matches none of 42 layers"),
 ])
 def test_plans_that_do_not_fit(tmp_path, measured, changes, message):

@@ -34,6 +34,12 @@ def test_missing_tools_are_exit_code_2(monkeypatch, tmp_path, capsys):
     assert not (tmp_path / "reports").exists()
 
 
+def test_a_layer_of_no_model_is_one_message(monkeypatch, tmp_path, capsys):
+    assert command(monkeypatch, "tiny", "--layer", "fc", "--out", tmp_path / "reports") == 2
+    assert "--layer fc needs --model" in capsys.readouterr().err
+    assert not (tmp_path / "reports").exists()
+
+
 @pytest.fixture
 def fake_tools(monkeypatch, tmp_path):
     folder = tmp_path / "bin"

@@ -70,6 +70,9 @@ def accuracy_rows(path: Path) -> list[dict[str, Any]]:
     DataError
         Unreadable, or no such records.
     """
+    if not path.is_file():
+        raise DataError(f"{path}: no such file, but wanted the accuracy table's; make accuracy "
+                        "writes it")
     try:
         records = json.loads(path.read_text(encoding="utf-8"))["records"]
         return [{**record, "levels": [NmPattern.parse(text) for text in record["plan"].split()]}

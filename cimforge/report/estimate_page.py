@@ -128,7 +128,7 @@ def estimate_chart(report: dict[str, Any], path: Path) -> Path:
         axes.plot(span, [0.5 / (1 - at) for at in span], "k--", linewidth=0.8,
                   label="limit, 0.5 / density")
         axes.set_xlabel("pruned, uniform N:8 or a mix of 4:8 and 2:8")
-        axes.set_ylabel("fewer cycles than the best fixed macro, resident")
+        axes.set_ylabel("fewer cycles than the best of the 50 % class, resident")
         axes.set_ylim(bottom=0.9)
         axes.grid(alpha=0.3)
         axes.legend(fontsize=7)

@@ -1,7 +1,7 @@
 """Pictures of a sweep: for every model its designs, and the Pareto front of every plan."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,8 @@ _SHAPE = ("sub_macros", "rows", "cols")
 _NAMED = 6
 #: What scores are drawn against.
 _COST = "latency"
+#: Largest over least value of an axis that stays linear.
+_LINEAR = 4
 
 
 def sweep_plots(report: dict[str, Any], folder: Path) -> dict[str, str]:
@@ -78,8 +80,8 @@ def _axis(key: str, unit: str) -> str:
 
 def _panel(axes: Any, records: Records, x: str, y: str, colours: Mapping[str, str]) -> None:
     """Draw all designs as dots, and over them the front of every plan as a step."""
-    axes.set_xscale("log", base=2)
-    axes.set_yscale("log")
+    _scale(axes.xaxis, axes.set_xscale, [record[x] for record in records])
+    _scale(axes.yaxis, axes.set_yscale, [record[y] for record in records])
     fronts = {}
     for plan, colour in colours.items():
         mine = [record for record in records if record["plan"] == plan]
@@ -95,7 +97,7 @@ def _panel(axes: Any, records: Records, x: str, y: str, colours: Mapping[str, st
 
 def _scores(axes: Any, records: Records, colours: Mapping[str, str]) -> None:
     """Draw what the scored plans cost on all designs, and the front of all of them together."""
-    axes.set_xscale("log")
+    _scale(axes.xaxis, axes.set_xscale, [record[_COST] for record in records])
     for plan in dict.fromkeys(record["plan"] for record in records):
         mine = {(record[_COST], record["score"]) for record in records if record["plan"] == plan}
         _dots(axes, sorted(mine), colours[plan])
@@ -104,6 +106,20 @@ def _scores(axes: Any, records: Records, colours: Mapping[str, str]) -> None:
     axes.plot(*zip(*front, strict=True), "o-", drawstyle="steps-post", color="#222", linewidth=1.3,
               markersize=3.5)
     _plain(axes)
+
+
+def _scale(axis: Any, set_scale: Callable[..., None], values: list[float]) -> None:
+    """Make an axis logarithmic where that helps, with plain numbers and few of them."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+
+    span = max(values) / min(values)
+    if span < _LINEAR:
+        axis.set_major_locator(MaxNLocator(5))
+        return
+    set_scale("log")
+    axis.set_major_locator(LogLocator(subs=(1,) if span > 100 else (1, 2, 5)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def _plain(axes: Any) -> None:

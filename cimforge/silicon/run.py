@@ -12,7 +12,7 @@ from cimforge.report.silicon_page import silicon_page
 from cimforge.silicon.bars import bars
 from cimforge.silicon.calibrate import calibrate, error_records
 from cimforge.silicon.claims import claims
-from cimforge.silicon.designs import WITH_ENERGY, designs, energies, macros
+from cimforge.silicon.designs import FLEXIBLE, WITH_ENERGY, designs, energies, macros
 from cimforge.silicon.equal_area import equal_area_records
 from cimforge.silicon.netlists import design_records
 from cimforge.silicon.published import published_records
@@ -101,6 +101,9 @@ def run_paper(out: Path, netlists: bool = False) -> tuple[str, bool]:
     if netlists:
         run_netlists(out)
     read = {name: _records(out / f"{name}.json", command) for name, command in _SOURCES.items()}
+    if read["synth"].get("config") != designs()[FLEXIBLE].to_dict():
+        raise DataError(f"{out / 'synth.json'}: of another configuration than {FLEXIBLE}, whose "
+                        f"power is shown; made by {_SOURCES['synth']}")
     try:
         found = _claims(read)
         report = {"bars": bars(found), "tools": read["designs"]["tools"],

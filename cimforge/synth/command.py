@@ -6,6 +6,7 @@ import cimforge as cf
 from cimforge.report.progress import progress
 from cimforge.report.records import write_records
 from cimforge.report.synth_page import synth_page
+from cimforge.spec.errors import ConfigError
 from cimforge.spec.files import check_writable, write_atomic
 from cimforge.synth.liberty import read_library
 from cimforge.synth.opensta import sta_version
@@ -49,6 +50,8 @@ def run_synth(config_name: str, out: Path, *, liberty: Path | None = None, node_
         A tool is missing or fails; the library cannot be used.
     """
     config = cf.load_config(config_name)
+    if layer and not model:
+        raise ConfigError(f"--layer {layer} needs --model: whose layer it is")
     check_writable(out)
     versions = {"yosys": yosys_version(), "sta": sta_version()}
     path = default_library(liberty)

@@ -13,7 +13,7 @@ from cimforge.spec.files import shipped
 from cimforge.spec.yaml_text import yaml_path, yaml_values
 from cimforge_sw.cost.features import BLOCKS, features
 
-__all__ = ["ACTIVITY", "DELAY", "ENERGY", "KINDS", "Technology", "load_technology"]
+__all__ = ["ACTIVITY", "DELAY", "ENERGY", "KINDS", "LEAST_ROWS", "Technology", "load_technology"]
 
 #: Terms of the energy, see :func:`~cimforge_sw.cost.energy.energy_counts`.
 ENERGY = ("flip-flop clocked", "bit of a line", "slot", "line select of a bit",
@@ -23,6 +23,8 @@ ACTIVITY = ("4-bit activations", "4-bit weights")
 #: Terms of the clock period, see :func:`~cimforge_sw.cost.delay.delay_counts`.
 DELAY = ("bank select", "level of a line select", "level of a shared index", "level of the rows",
          "level of a weight", "level of a slice", "sign of a serial slice", "level of the last sum")
+#: Rows of the smallest macros that were fitted.
+LEAST_ROWS = 16
 #: What there is a closed form of.
 KINDS = ("area", "energy", "delay")
 #: The technology that ships: netlists of OSU's 180 nm cells.
