@@ -1,10 +1,11 @@
 """The page of cycles from shapes, made from nothing but its JSON."""
 
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from cimforge.report.bars import select
 from cimforge.report.plots import save_figure
+from cimforge.report.tables import table_lines
 
 __all__ = ["estimate_chart", "estimate_page"]
 
@@ -64,17 +65,8 @@ def estimate_page(report: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    return ["| " + " | ".join(head) + " |", "|" + "---|" * len(head),
-            *("| " + " | ".join(row) + " |" for row in rows)]
-
-
-def _where(records: Records, **where: Any) -> Records:
-    return [r for r in records if all(r.get(key) == value for key, value in where.items())]
-
-
 def _bars(bars: Records) -> list[str]:
-    return _table(("bar", "wanted", "ours", "where it is least", "met"), (
+    return table_lines(("bar", "wanted", "ours", "where it is least", "met"), (
         (bar["bar"], f"{bar['wanted']:g}", f"{bar['ours']:.3f}", bar["where"],
          "yes" if bar["met"] else "**no**") for bar in bars))
 
@@ -82,32 +74,32 @@ def _bars(bars: Records) -> list[str]:
 def _latency(records: Records, tokens: int) -> list[str]:
     kinds = [("streamed", "equal_rows"), ("streamed", "equal_bits"), ("resident", "equal_bits")]
     figures = ("latency_vs_best_fixed", "latency_vs_best_75_class", "latency_vs_dense")
-    mine = _where(records, tokens=tokens)
+    mine = select(records, tokens=tokens)
     rows = []
-    for base in _where(mine, figure=figures[0], weights="streamed", buffer="equal_rows"):
-        cells = [_where(mine, figure=figure, model=base["model"], plan=base["plan"],
+    for base in select(mine, figure=figures[0], weights="streamed", buffer="equal_rows"):
+        cells = [select(mine, figure=figure, model=base["model"], plan=base["plan"],
                         weights=kind, buffer=buffer)[0]["ours"]
                  for figure in figures for kind, buffer in kinds]
         groups = [" / ".join(f"{value:.2f}" for value in cells[i:i + 3]) for i in (0, 3, 6)]
         rows.append((base["model"], base["plan"], f"{base['sparsity']:.1%}", *groups))
     head = ("model", "plan", "pruned", "against the 50 % class", "the 75 % class", "dense")
-    return [_THREE.format(tokens=tokens), "", *_table(head, rows)]
+    return [_THREE.format(tokens=tokens), "", *table_lines(head, rows)]
 
 
 def _slots(records: Records) -> list[str]:
     def share(value: float | None) -> str:
         return "-" if value is None else f"{value:.1%}"
 
-    return _table(("model", "plan", "tokens", "all layers", "K >= 4096", "best G"), (
+    return table_lines(("model", "plan", "tokens", "all layers", "K >= 4096", "best G"), (
         (r["model"], r["plan"], str(r["tokens"]), share(r["ours"]), share(r["inputs_from_4096"]),
-         share(r["best_group"])) for r in _where(records, figure="slot_use", tokens=16)))
+         share(r["best_group"])) for r in select(records, figure="slot_use", tokens=16)))
 
 
 def _equal(records: Records) -> list[str]:
-    rows = _where(records, figure="latency_at_equal_accuracy", tokens=128)
+    rows = select(records, figure="latency_at_equal_accuracy", tokens=128)
     head = ("model", "against", "tokens", "weights", "buffers", "ratio", "least seed", "seeds",
             "most", "plan, first seed")
-    return _table(head, (
+    return table_lines(head, (
         (r["model"], r["against"], str(r["tokens"]), r["weights"], r["buffer"],
          f"{r['ours']:.3f}", f"{min(r['by_seed']):.3f}",
          str(len(r["seeds"])), f"{r['most']:.2f}", r["plans"][0])
@@ -116,7 +108,7 @@ def _equal(records: Records) -> list[str]:
 
 def estimate_chart(report: dict[str, Any], path: Path) -> Path:
     """Draw latency against the best fixed macro of the 50 % class over sparsity, 16 tokens."""
-    mine = [r for r in _where(report["records"], figure="latency_vs_best_fixed", tokens=16,
+    mine = [r for r in select(report["records"], figure="latency_vs_best_fixed", tokens=16,
                               weights="resident", buffer="equal_bits")
             if r["plan"].startswith(("uniform", "mix 4:8"))]
 

@@ -1,8 +1,11 @@
 """The page about Monarch factors on ADC-shared arrays, made from nothing but its JSON."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from statistics import geometric_mean
 from typing import Any
+
+from cimforge.report.bars import select
+from cimforge.report.tables import table_lines
 
 __all__ = ["monarch_page"]
 
@@ -76,7 +79,7 @@ _DISTANCES = """
 def monarch_page(report: dict[str, Any]) -> str:
     """Return the Markdown page of a report as ``make paper-monarch`` writes it."""
     records = report["records"]
-    models = [record["model"] for record in _where(records, figure="flops_vs_dense",
+    models = [record["model"] for record in select(records, figure="flops_vs_dense",
                                                    blocks="padded")]
     lines = ["# Monarch factors on ADC-shared arrays", "",
              f"Made by `{report['command']}` from `monarch.json`, commit {report['commit']}.",
@@ -102,24 +105,15 @@ def monarch_page(report: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    return ["| " + " | ".join(head) + " |", "|" + "---|" * len(head),
-            *("| " + " | ".join(row) + " |" for row in rows)]
-
-
 def _bars(bars: Records) -> list[str]:
-    return _table(("bar", "wanted", "ours, worst model", "met"), (
+    return table_lines(("bar", "wanted", "ours, worst model", "met"), (
         (bar["bar"], f"{bar['wanted']:g}", f"{bar['ours']:.3f}", "yes" if bar["met"] else "**no**")
         for bar in bars))
 
 
-def _where(records: Records, **where: Any) -> Records:
-    return [r for r in records if all(r.get(key) == value for key, value in where.items())]
-
-
 def _mean(records: Records, **where: Any) -> str:
     """Return the geometric mean over the models."""
-    found = [record["ours"] for record in _where(records, **where)]
+    found = [record["ours"] for record in select(records, **where)]
     return f"{geometric_mean(found):.2f}" if found else "-"
 
 
@@ -132,7 +126,7 @@ def _beside(records: Records) -> list[str]:
         if record["paper"] is not None:
             found = rows.setdefault(tuple(record.get(key) for key in keys), {})
             found[record["model"]] = record["ours"]
-    return _table(("figure", "mapping", "blocks", "paper", *models), (
+    return table_lines(("figure", "mapping", "blocks", "paper", *models), (
         (figure + (f", {technology}" if technology else ""), mapping, blocks,
          f"{paper:g} ({source.removeprefix('arXiv 2510.11192, ')})",
          *(f"{found[model]:.3f}" if model in found else "-" for model in models))
@@ -143,7 +137,7 @@ def _arrays(records: Records, models: Sequence[str]) -> list[str]:
     rows = []
     for blocks in ("padded", "trimmed"):
         for name in ("linear", "sparse", "dense", "dense_shared", "scatter"):
-            mine = [_where(records, model=model, mapping=name, blocks=blocks) for model in models]
+            mine = [select(records, model=model, mapping=name, blocks=blocks) for model in models]
 
             def one(found: Records, figure: str) -> float:
                 return next(r["ours"] for r in found if r["figure"] == figure)
@@ -153,15 +147,15 @@ def _arrays(records: Records, models: Sequence[str]) -> list[str]:
                 f"{one(found, 'useful'):.1%}" for found in mine)))
     head = ("blocks", "mapping", *(f"{model}: arrays, raw, useful" for model in models))
     flops = [f"{r['blocks']} {r['model']} {r['ours']:.2f}"
-             for r in _where(records, figure="flops_vs_dense")]
-    return [*_table(head, rows), "", "FLOPs, dense over Monarch: " + ", ".join(flops) + "."]
+             for r in select(records, figure="flops_vs_dense")]
+    return [*table_lines(head, rows), "", "FLOPs, dense over Monarch: " + ", ".join(flops) + "."]
 
 
 def _latency(records: Records) -> list[str]:
     cases = [(blocks, rule, kind, how) for blocks in ("padded", "trimmed")
              for rule in ("paper", "paper_rows8", "lossless") for kind in ("interval", "serial")
              for how in ("per_array", "equal_adcs")]
-    return _table(("blocks", "bits", "latency", "converters", *_MAPPINGS), (
+    return table_lines(("blocks", "bits", "latency", "converters", *_MAPPINGS), (
         (blocks, rule, kind, how, *(
             _mean(records, figure="latency_vs_linear", mapping=name, blocks=blocks, rule=rule,
                   latency=kind, normalization=how, **_POINT) for name in _MAPPINGS))
@@ -169,7 +163,7 @@ def _latency(records: Records) -> list[str]:
 
 
 def _sweep(records: Records) -> list[str]:
-    return _table(("blocks", "converters", "adcs", *_MAPPINGS), (
+    return table_lines(("blocks", "converters", "adcs", *_MAPPINGS), (
         (blocks, how, str(adcs), *(
             _mean(records, figure="latency_vs_linear", mapping=name, blocks=blocks, rule="paper",
                   latency="interval", normalization=how, adcs=adcs, t_settle=4)
@@ -180,15 +174,15 @@ def _sweep(records: Records) -> list[str]:
 
 def _saturation(records: Records, model: str) -> list[str]:
     names = ("linear", "sparse", "dense", "scatter")
-    mine = _where(records, figure="saturated", model=model)
-    return _table((f"blocks, {model}", "bits", *names), (
+    mine = select(records, figure="saturated", model=model)
+    return table_lines((f"blocks, {model}", "bits", *names), (
         (blocks, rule, *(f"{r['ours']:.2g}" for name in names
-                         for r in _where(mine, mapping=name, blocks=blocks, rule=rule)))
+                         for r in select(mine, mapping=name, blocks=blocks, rule=rule)))
         for blocks in ("padded", "trimmed") for rule in ("paper", "paper_rows8", "lossless")))
 
 
 def _energy(records: Records) -> list[str]:
-    return _table(("blocks", "bits", "table", *_MAPPINGS), (
+    return table_lines(("blocks", "bits", "table", *_MAPPINGS), (
         (blocks, rule, table, *(
             _mean(records, figure="energy_vs_linear", mapping=name, blocks=blocks, rule=rule,
                   technology=table) for name in _MAPPINGS))

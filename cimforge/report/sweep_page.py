@@ -1,9 +1,10 @@
 """The page of a sweep, made from nothing but its JSON."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cimforge.report.pareto import pareto
+from cimforge.report.tables import table_lines
 
 __all__ = ["sweep_page"]
 
@@ -40,20 +41,15 @@ def sweep_page(report: dict[str, Any], pictures: Mapping[str, str]) -> str:
     return "\n".join([*lines, *_skipped(report["skipped"])])
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    return ["| " + " | ".join(head) + " |", "|" + "---|" * len(head),
-            *("| " + " | ".join(row) + " |" for row in rows)]
-
-
 def _axes(report: dict[str, Any]) -> list[str]:
     base = report["base"]
-    return _table(("axis", "values", "base"), (
+    return table_lines(("axis", "values", "base"), (
         (f"`{name}`", ", ".join(map(str, values)), str(base[name]))
         for name, values in report["axes"].items()))
 
 
 def _quantities(report: dict[str, Any]) -> list[str]:
-    return _table(("quantity", "unit", "what"), (
+    return table_lines(("quantity", "unit", "what"), (
         (f"`{name}`", about["unit"], about["what"])
         for name, about in report["quantities"].items()))
 
@@ -91,7 +87,7 @@ def _front(front: Records, report: dict[str, Any], keys: Sequence[str]) -> list[
     rows = [(_plan(first[0]), f"{first[0]['sparsity']:.1%}",
              *(_number(first[0][key]) for key in shown), *(str(first[0][key]) for key in axes),
              f"+{len(first) - 1}" if len(first) > 1 else "") for first in groups.values()]
-    return _table(("plan", "pruned", *(key.replace("_", " ") for key in shown),
+    return table_lines(("plan", "pruned", *(key.replace("_", " ") for key in shown),
                    *(f"`{axis}`" for axis in axes), "equal"), rows)
 
 
@@ -111,5 +107,5 @@ def _skipped(skipped: list[dict[str, str]]) -> list[str]:
     reasons: dict[str, list[str]] = {}
     for each in skipped:
         reasons.setdefault(each["reason"], []).append(each["design"])
-    return ["## Skipped", "", *_table(("reason", "how many", "the first"), (
+    return ["## Skipped", "", *table_lines(("reason", "how many", "the first"), (
         (reason, str(len(found)), f"`{found[0]}`") for reason, found in reasons.items())), ""]

@@ -5,13 +5,18 @@ from typing import Any
 
 from cimforge.report.bars import select
 
-__all__ = ["figure_of", "table"]
+__all__ = ["figure_of", "table", "table_lines"]
+
+
+def table_lines(head: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:
+    """Return the lines of a table."""
+    return ["| " + " | ".join(head) + " |", "|" + "---|" * len(head),
+            *("| " + " | ".join(map(str, row)) + " |" for row in rows)]
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Return a table in Markdown."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "".join(f"| {' | '.join(str(cell) for cell in line)} |\n" for line in lines)
+    """Return a table as text."""
+    return "".join(f"{line}\n" for line in table_lines(head, rows))
 
 
 def figure_of(records: Iterable[dict[str, Any]], **where: Any) -> str:

@@ -99,8 +99,7 @@ def _energies(netlists: list[Record]) -> Iterable[Record]:
             continue
         about = {"model": record["workload"], "design": design, "sparsity": record["sparsity"],
                  "mode": record["mode"], "passes": record["passes"]}
-        energy = {"flip-flops": record["energy_per_mac_pj"],
-                  "SRAM": _unclocked(record, flops[design])}
+        energy = _by_storage(record, flops[design])
         yield {"figure": "energy_per_multiplication", **about, "paper": None,
                "ours": energy["flip-flops"], "unit": "pJ",
                "assumptions": f"{_CELLS}; toggles of netlists under the layer, no glitches "
@@ -109,22 +108,22 @@ def _energies(netlists: list[Record]) -> Iterable[Record]:
             continue
         headline = design == "fixed_4_8" and pattern == "2:8"
         for variant, positions in VARIANTS.items():
-            mine = whole[variant, pattern]
+            mine = _by_storage(whole[variant, pattern], flops[variant])
             for storage, text in (("flip-flops", "weights in clocked flip-flops"),
                                   ("SRAM", "weights' flip-flops taken as not clocked")):
-                ours = (mine["energy_per_mac_pj"] if storage == "flip-flops"
-                        else _unclocked(mine, flops[variant]))
                 yield {"figure": "energy_vs_fixed", **about,
                        "design": variant, "against": design, "storage": storage,
-                       "paper": PAPER_ENERGY if headline else None, "ours": energy[storage] / ours,
+                       "paper": PAPER_ENERGY if headline else None,
+                       "ours": energy[storage] / mine[storage],
                        "unit": "ratio", "assumptions": f"{_CELLS}; the same layer, pruned to "
                        f"{pattern}; of the flexible macro, {positions}; {text}"}
 
 
-def _unclocked(record: Mapping[str, Any], macro: Mapping[str, Any]) -> float:
-    """Return the energy per multiplication without the clock of what stores weights and indices.
+def _by_storage(record: Mapping[str, Any], macro: Mapping[str, Any]) -> dict[str, float]:
+    """Return the energy per multiplication, and without the clock of what stores weights.
 
     All flip-flops are one cell of the library: the clock's energy is shared out by their number.
     """
-    share = record["clock_pj"] / record["energy_pj"] * macro["storage_bits"] / macro["flops"]
-    return record["energy_per_mac_pj"] * (1 - share)
+    whole = record["energy_per_mac_pj"]
+    clock = record["clock_pj"] / record["energy_pj"] * macro["storage_bits"] / macro["flops"]
+    return {"flip-flops": whole, "SRAM": whole * (1 - clock)}

@@ -83,7 +83,7 @@ def run_paper(out: Path, netlists: bool = False) -> tuple[str, bool]:
         Folder with ``estimate.json``, ``designs.json``, ``monarch.json`` and ``synth.json``; takes
         the results.
     netlists : bool
-        Make ``designs.json`` first: minutes to half an hour, by what is kept in ``build/synth``.
+        Make ``designs.json`` first: half an hour to an hour, by what is kept in ``build/synth``.
 
     Returns
     -------
